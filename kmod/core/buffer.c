@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Buffers: made of pages of some backing, charged to an open file.
+ */
+#include <linux/err.h>
+#include <linux/limits.h>
+#include <linux/mm.h>
+#include <linux/nodemask.h>
+#include <linux/slab.h>
+
+#include <dmawire/uapi.h>
+
+#include "backing.h"
+#include "buffer.h"
+#include "quota.h"
+
+/*
+ * The array of pages, like the pages, is charged to the caller's memory cgroup
+ * and must not wake an OOM killer.
+ */
+#define DMAWIRE_ARRAY_GFP (GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN)
+
+static bool node_is_valid(int node)
+{
+	return node == NUMA_NO_NODE ||
+	       (node >= 0 && node < MAX_NUMNODES && node_online(node));
+}
+
+static int dmawire_buffer_init(struct dmawire_buffer *buffer,
+			       const struct dmawire_buffer_params *params)
+{
+	static_assert(DMAWIRE_BIDIRECTIONAL == (int)DMA_BIDIRECTIONAL);
+	static_assert(DMAWIRE_TO_DEVICE == (int)DMA_TO_DEVICE);
+	static_assert(DMAWIRE_FROM_DEVICE == (int)DMA_FROM_DEVICE);
+	size_t granule = params->folios ? max(DMAWIRE_FOLIO_SIZE, PAGE_SIZE) :
+					  PAGE_SIZE;
+
+	buffer->backing = dmawire_backing_find(params->backing);
+	if (!buffer->backing || params->direction > DMAWIRE_FROM_DEVICE ||
+	    !node_is_valid(params->node) || !params->length)
+		return -EINVAL;
+	if (params->length > SIZE_MAX - (granule - 1))
+		return -EOVERFLOW;
+
+	buffer->length = ALIGN(params->length, granule);
+	buffer->nr_pages = buffer->length >> PAGE_SHIFT;
+	buffer->node = params->node;
+	buffer->direction = params->direction;
+	return 0;
+}
+
+static int dmawire_buffer_alloc(struct dmawire_buffer *buffer, bool folios)
+{
+	int ret;
+
+	buffer->pages = kvmalloc_array(buffer->nr_pages, sizeof(*buffer->pages),
+				       DMAWIRE_ARRAY_GFP);
+	if (!buffer->pages)
+		return -ENOMEM;
+
+	ret = buffer->backing->alloc(buffer->pages, buffer->nr_pages,
+				     buffer->node, folios);
+	if (ret)
+		kvfree(buffer->pages);
+	return ret;
+}
+
+static void dmawire_buffer_survey(struct dmawire_buffer *buffer)
+{
+	unsigned long run = 0;
+
+	for (unsigned long i = 0; i < buffer->nr_pages; i++) {
+		if (!PageTail(buffer->pages[i]) &&
+		    page_size(buffer->pages[i]) == DMAWIRE_FOLIO_SIZE)
+			buffer->nr_folios++;
+		if (!i || page_to_pfn(buffer->pages[i]) !=
+			  page_to_pfn(buffer->pages[i - 1]) + 1) {
+			buffer->nr_runs++;
+			run = 0;
+		}
+		run++;
+		buffer->largest_run = max(buffer->largest_run, run);
+	}
+}
+
+/**
+ * dmawire_buffer_create - charge and allocate a buffer
+ * @quota: of the open file that asks; the buffer keeps its own reference
+ * @params: what is asked for, straight from user space
+ *
+ * Return: the buffer, which the caller owns, or an ERR_PTR: -EINVAL, -EOVERFLOW,
+ * -EDQUOT, -ENOMEM or -EINTR, and nothing is left behind.
+ */
+struct dmawire_buffer *
+dmawire_buffer_create(struct dmawire_quota *quota,
+		      const struct dmawire_buffer_params *params)
+{
+	struct dmawire_buffer *buffer;
+	int ret;
+
+	buffer = kzalloc_obj(*buffer, GFP_KERNEL_ACCOUNT);
+	if (!buffer)
+		return ERR_PTR(-ENOMEM);
+
+	ret = dmawire_buffer_init(buffer, params);
+	if (ret)
+		goto err_free_buffer;
+
+	ret = dmawire_quota_charge(quota, buffer->length);
+	if (ret)
+		goto err_free_buffer;
+	buffer->quota = quota;
+
+	ret = dmawire_buffer_alloc(buffer, params->folios);
+	if (ret)
+		goto err_uncharge;
+
+	dmawire_buffer_survey(buffer);
+	return buffer;
+
+err_uncharge:
+	dmawire_quota_uncharge(quota, buffer->length);
+err_free_buffer:
+	kfree(buffer);
+	return ERR_PTR(ret);
+}
+
+/* The caller vouches that no mapping, attachment or vmap of it is left. */
+void dmawire_buffer_destroy(struct dmawire_buffer *buffer)
+{
+	buffer->backing->free(buffer->pages, buffer->nr_pages);
+	kvfree(buffer->pages);
+	dmawire_quota_uncharge(buffer->quota, buffer->length);
+	kfree(buffer);
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef DMAWIRE_BUFFER_H
+#define DMAWIRE_BUFFER_H
+
+#include <linux/dma-direction.h>
+#include <linux/types.h>
+
+struct dmawire_backing_ops;
+struct dmawire_quota;
+struct page;
+
+/**
+ * struct dmawire_buffer - memory as an array of pages
+ * @length: bytes, a multiple of PAGE_SIZE
+ * @nr_pages: the same in pages
+ * @pages: each holds one reference that is ours
+ * @backing: where @pages came from and go back to
+ * @quota: charged with @length
+ * @largest_run: pages in the longest physically contiguous run
+ * @nr_runs: number of such runs
+ * @nr_folios: number of folios of DMAWIRE_FOLIO_SIZE among @pages
+ * @node: NUMA node asked for, or NUMA_NO_NODE
+ * @direction: who writes it, seen from the device it belongs to
+ *
+ * Nothing in here changes between creation and destruction, so it needs no
+ * lock. It belongs to one dma-buf, which destroys it.
+ */
+struct dmawire_buffer {
+	size_t length;
+	unsigned long nr_pages;
+	struct page **pages;
+	const struct dmawire_backing_ops *backing;
+	struct dmawire_quota *quota;
+	unsigned long largest_run;
+	unsigned long nr_runs;
+	unsigned long nr_folios;
+	int node;
+	enum dma_data_direction direction;
+};
+
+/**
+ * struct dmawire_buffer_params - what is asked for; no field is checked yet
+ * @length: bytes
+ * @backing: enum dmawire_backing
+ * @direction: enum dmawire_direction
+ * @node: NUMA node or NUMA_NO_NODE
+ * @folios: as DMAWIRE_CREATE_FOLIOS_64K
+ */
+struct dmawire_buffer_params {
+	u64 length;
+	u32 backing;
+	u32 direction;
+	s32 node;
+	bool folios;
+};
+
+struct dmawire_buffer *
+dmawire_buffer_create(struct dmawire_quota *quota,
+		      const struct dmawire_buffer_params *params);
+void dmawire_buffer_destroy(struct dmawire_buffer *buffer);
+
+#endif /* DMAWIRE_BUFFER_H */

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Everything that differs between the kernels we build for, and nothing else.
+ * Kbuild includes this file before every source file, so that those are written
+ * for the newest kernel.
+ */
+#ifndef DMAWIRE_COMPAT_H
+#define DMAWIRE_COMPAT_H
+
+#include <linux/bits.h>
+#include <linux/io_uring/cmd.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+
+/* Its argument was a bare word before 6.13 and has been a string since. */
+#undef MODULE_IMPORT_NS
+#define MODULE_IMPORT_NS(ns) MODULE_INFO(import_ns, ns)
+
+/* New in 7.0; the stable trees took it over in different releases. */
+#ifndef kzalloc_obj
+#define kzalloc_obj(obj, gfp) kzalloc(sizeof(typeof(obj)), gfp)
+#endif
+
+/*
+ * Buffers of a driver in an io_uring's table. 6.15 to 7.1 have functions of these
+ * names that take something else; Kbuild finds out which it is by compiling.
+ */
+#ifdef DMAWIRE_HAVE_REGISTER_BVEC
+#define DMAWIRE_COMPAT_HAS_REGISTER_BVEC true
+#else
+#define DMAWIRE_COMPAT_HAS_REGISTER_BVEC false
+#define IO_BUF_DEST BIT(ITER_DEST)
+#define IO_BUF_SOURCE BIT(ITER_SOURCE)
+#define io_buffer_register_bvec dmawire_compat_unsupported
+#define io_buffer_unregister dmawire_compat_unsupported
+static inline int dmawire_compat_unsupported(struct io_uring_cmd *cmd, ...)
+{
+	return -EOPNOTSUPP;
+}
+#endif
+
+/* Newer headers assert what sparse 0.6.4 cannot compute; it needs no modinfo. */
+#ifdef __CHECKER__
+#undef MODULE_INFO
+#define MODULE_INFO(tag, info) static_assert(sizeof(#tag "=" info) > 1)
+#endif
+
+#endif /* DMAWIRE_COMPAT_H */

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef DMAWIRE_DMABUF_H
+#define DMAWIRE_DMABUF_H
+
+#include <linux/types.h>
+
+struct dma_buf;
+struct dmawire_buffer;
+
+struct dma_buf *dmawire_dmabuf_export(struct dmawire_buffer *buffer,
+				      bool writable);
+struct dma_buf *dmawire_dmabuf_get(int fd);
+
+struct dmawire_buffer *dmawire_dmabuf_buffer(struct dma_buf *dmabuf);
+bool dmawire_dmabuf_is_writable(const struct dma_buf *dmabuf);
+
+#endif /* DMAWIRE_DMABUF_H */

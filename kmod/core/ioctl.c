@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The ioctls of <dmawire/uapi.h>. The only file that touches user memory, and
+ * only dmawire_ioctl() does: handlers see the kernel's copy of the struct.
+ */
+#include <linux/dma-buf.h>
+#include <linux/err.h>
+#include <linux/fcntl.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/mm.h>
+#include <linux/nospec.h>
+#include <linux/stddef.h>
+#include <linux/uaccess.h>
+
+#include <dmawire/uapi.h>
+
+#include "backing.h"
+#include "buffer.h"
+#include "device.h"
+#include "dmabuf.h"
+#include "ioctl.h"
+#include "quota.h"
+#include "uring.h"
+
+union dmawire_ioctl_arg {
+	u32 size;
+	struct dmawire_info info;
+	struct dmawire_create create;
+	struct dmawire_query query;
+};
+
+/**
+ * struct dmawire_ioctl_call - one ioctl under way
+ * @open: the file it was called on
+ * @arg: the caller's struct; the handler writes its out_* fields
+ * @dmabuf: set by a handler that wants @fd to become a descriptor of it: the
+ *	last thing that happens, when nothing can fail any more
+ * @fd: reserved by that handler
+ */
+struct dmawire_ioctl_call {
+	struct dmawire_open *open;
+	union dmawire_ioctl_arg arg;
+	struct dma_buf *dmabuf;
+	int fd;
+};
+
+static int dmawire_ioctl_info(struct dmawire_ioctl_call *call)
+{
+	struct dmawire_info *info = &call->arg.info;
+	struct dmawire_usage open, module;
+
+	if (info->flags)
+		return -EINVAL;
+
+	dmawire_quota_read(call->open->quota, &open, &module);
+	info->out_backings = dmawire_backing_mask();
+	info->out_reserved = 0;
+	info->out_max_bytes = module.max_bytes;
+	info->out_bytes = module.bytes;
+	info->out_buffers = module.buffers;
+	info->out_open_max_bytes = open.max_bytes;
+	info->out_open_bytes = open.bytes;
+	info->out_open_buffers = open.buffers;
+	return 0;
+}
+
+static bool fd_flags_are_valid(u32 flags)
+{
+	u32 access = flags & O_ACCMODE;
+
+	return !(flags & ~(O_CLOEXEC | O_ACCMODE)) &&
+	       (access == O_RDONLY || access == O_RDWR);
+}
+
+static struct dma_buf *
+create_dmabuf(struct dmawire_open *open, const struct dmawire_create *create)
+{
+	const struct dmawire_buffer_params params = {
+		.length = create->length,
+		.backing = create->backing,
+		.direction = create->direction,
+		.node = create->node,
+		.folios = create->flags & DMAWIRE_CREATE_FOLIOS_64K,
+	};
+	bool writable = (create->fd_flags & O_ACCMODE) == O_RDWR;
+	struct dmawire_buffer *buffer;
+	struct dma_buf *dmabuf;
+
+	buffer = dmawire_buffer_create(open->quota, &params);
+	if (IS_ERR(buffer))
+		return ERR_CAST(buffer);
+
+	dmabuf = dmawire_dmabuf_export(buffer, writable);
+	if (IS_ERR(dmabuf))
+		dmawire_buffer_destroy(buffer);
+	return dmabuf;
+}
+
+static int dmawire_ioctl_create(struct dmawire_ioctl_call *call)
+{
+	struct dmawire_create *create = &call->arg.create;
+	struct dma_buf *dmabuf;
+	int fd;
+
+	if (create->flags & ~DMAWIRE_CREATE_FOLIOS_64K || create->reserved ||
+	    !fd_flags_are_valid(create->fd_flags))
+		return -EINVAL;
+
+	/* First, because it costs least. */
+	fd = get_unused_fd_flags(create->fd_flags & O_CLOEXEC);
+	if (fd < 0)
+		return fd;
+
+	dmabuf = create_dmabuf(call->open, create);
+	if (IS_ERR(dmabuf)) {
+		put_unused_fd(fd);
+		return PTR_ERR(dmabuf);
+	}
+
+	create->out_length = dmabuf->size;
+	create->out_fd = fd;
+	call->dmabuf = dmabuf;
+	call->fd = fd;
+	return 0;
+}
+
+static int dmawire_ioctl_query(struct dmawire_ioctl_call *call)
+{
+	struct dmawire_query *query = &call->arg.query;
+	const struct dmawire_buffer *buffer;
+	struct dma_buf *dmabuf;
+	u32 into_mapping;
+
+	if (query->flags)
+		return -EINVAL;
+
+	dmabuf = dmawire_dmabuf_get(query->fd);
+	if (IS_ERR(dmabuf))
+		return PTR_ERR(dmabuf);
+
+	/* io_uring pins what is registered for writing, whatever it is used for. */
+	into_mapping = dmawire_dmabuf_is_writable(dmabuf) ? DMAWIRE_USABLE :
+							    DMAWIRE_READ_ONLY;
+	buffer = dmawire_dmabuf_buffer(dmabuf);
+	query->out_backing = buffer->backing->id;
+	query->out_direction = buffer->direction;
+	query->out_node = buffer->node;
+	query->out_length = buffer->length;
+	query->out_largest_segment = (u64)buffer->largest_run << PAGE_SHIFT;
+	query->out_segments = buffer->nr_runs;
+	query->out_mmap = DMAWIRE_USABLE;
+	query->out_send = DMAWIRE_USABLE;
+	query->out_register = into_mapping;
+	query->out_odirect_write = DMAWIRE_USABLE;
+	query->out_odirect_read = into_mapping;
+	query->out_direct = dmawire_uring_can_register() ?
+				    DMAWIRE_USABLE : DMAWIRE_KERNEL_LACKS_IT;
+	query->out_folios = buffer->nr_folios;
+	dma_buf_put(dmabuf);
+	return 0;
+}
+
+/**
+ * struct dmawire_ioctl_op - how to call one ioctl
+ * @cmd: its command
+ * @min_size: size of the struct as first published; includes an out_* field
+ * @size: size of the struct as we know it
+ * @out_begin: offset of the first out_* field
+ * @out_end: end of the last one; between them there is nothing else
+ * @execute: the handler
+ */
+struct dmawire_ioctl_op {
+	unsigned int cmd;
+	u32 min_size;
+	u32 size;
+	u32 out_begin;
+	u32 out_end;
+	int (*execute)(struct dmawire_ioctl_call *call);
+};
+
+static const struct dmawire_ioctl_op dmawire_ioctl_ops[] = {
+	[_IOC_NR(DMAWIRE_IOC_INFO)] = {
+		.cmd = DMAWIRE_IOC_INFO,
+		.min_size = DMAWIRE_INFO_SIZE_V1,
+		.size = sizeof(struct dmawire_info),
+		.out_begin = offsetof(struct dmawire_info, out_backings),
+		.out_end = offsetofend(struct dmawire_info, out_open_buffers),
+		.execute = dmawire_ioctl_info,
+	},
+	[_IOC_NR(DMAWIRE_IOC_CREATE)] = {
+		.cmd = DMAWIRE_IOC_CREATE,
+		.min_size = DMAWIRE_CREATE_SIZE_V1,
+		.size = sizeof(struct dmawire_create),
+		.out_begin = offsetof(struct dmawire_create, out_length),
+		.out_end = offsetofend(struct dmawire_create, out_fd),
+		.execute = dmawire_ioctl_create,
+	},
+	[_IOC_NR(DMAWIRE_IOC_QUERY)] = {
+		.cmd = DMAWIRE_IOC_QUERY,
+		.min_size = DMAWIRE_QUERY_SIZE_V1,
+		.size = sizeof(struct dmawire_query),
+		.out_begin = offsetof(struct dmawire_query, out_backing),
+		.out_end = offsetofend(struct dmawire_query, out_folios),
+		.execute = dmawire_ioctl_query,
+	},
+};
+
+/* What was published once stays. */
+static_assert(sizeof(struct dmawire_info) >= DMAWIRE_INFO_SIZE_V1);
+static_assert(sizeof(struct dmawire_create) >= DMAWIRE_CREATE_SIZE_V1);
+static_assert(sizeof(struct dmawire_query) >= DMAWIRE_QUERY_SIZE_V1);
+
+/**
+ * dmawire_ioctl_copy - copy a struct in that begins with its size
+ * @arg: our version of it
+ * @size: of @arg
+ * @user: the caller's version
+ * @min_size: of the first version that was published
+ *
+ * The size in @arg is then the one that was checked, whatever another thread has
+ * written to the caller's struct since.
+ *
+ * Return: 0, -EFAULT, -EINVAL or -E2BIG, as <dmawire/uapi.h> says.
+ */
+int dmawire_ioctl_copy(void *arg, u32 size, const void __user *user,
+		       u32 min_size)
+{
+	u32 user_size;
+	int ret;
+
+	if (get_user(user_size, (const u32 __user *)user))
+		return -EFAULT;
+	if (user_size < min_size)
+		return -EINVAL;
+	if (user_size > PAGE_SIZE)
+		return -E2BIG;
+
+	ret = copy_struct_from_user(arg, size, user, user_size);
+	if (!ret)
+		*(u32 *)arg = user_size;
+	return ret;
+}
+
+static int copy_out(void __user *user, u32 user_size,
+		    const struct dmawire_ioctl_op *op,
+		    const union dmawire_ioctl_arg *arg)
+{
+	u32 begin = op->out_begin;
+	u32 end = min(op->out_end, user_size);
+
+	if (copy_to_user(user + begin, (const void *)arg + begin, end - begin))
+		return -EFAULT;
+	return 0;
+}
+
+/* The descriptor appears if all went well, else the dma-buf goes away. */
+static void finish_fd(struct dmawire_ioctl_call *call, int ret)
+{
+	if (!ret) {
+		fd_install(call->fd, call->dmabuf->file);
+		return;
+	}
+	put_unused_fd(call->fd);
+	dma_buf_put(call->dmabuf);
+}
+
+/**
+ * dmawire_ioctl - the unlocked_ioctl of a device node
+ * @file: of a device node
+ * @cmd: DMAWIRE_IOC_*
+ * @arg: pointer to the struct that goes with it
+ *
+ * Return: 0, or the error <dmawire/uapi.h> promises.
+ */
+long dmawire_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	struct dmawire_ioctl_call call = { .open = file->private_data };
+	void __user *user = (void __user *)arg;
+	const struct dmawire_ioctl_op *op;
+	unsigned int nr = _IOC_NR(cmd);
+	u32 user_size;
+	int ret;
+
+	if (nr >= ARRAY_SIZE(dmawire_ioctl_ops))
+		return -ENOTTY;
+	nr = array_index_nospec(nr, ARRAY_SIZE(dmawire_ioctl_ops));
+	op = &dmawire_ioctl_ops[nr];
+	if (op->cmd != cmd)
+		return -ENOTTY;
+
+	ret = dmawire_ioctl_copy(&call.arg, op->size, user, op->min_size);
+	if (ret)
+		return ret;
+	user_size = call.arg.size;
+
+	ret = op->execute(&call);
+	if (!ret)
+		ret = copy_out(user, user_size, op, &call.arg);
+	if (call.dmabuf)
+		finish_fd(&call, ret);
+	return ret;
+}

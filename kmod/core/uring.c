@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The io_uring commands of <dmawire/uapi.h>: dma-bufs as fixed buffers of a ring.
+ *
+ * A slot of the ring owns a reference to the dma-buf. io_uring drops it when the
+ * slot is empty and no request uses it any more, the packets of a zero-copy send
+ * included, so nothing here has to know what is in flight.
+ */
+#include <linux/bvec.h>
+#include <linux/dma-buf.h>
+#include <linux/err.h>
+#include <linux/io_uring/cmd.h>
+#include <linux/limits.h>
+#include <linux/mm.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+
+#include <dmawire/uapi.h>
+
+#include "buffer.h"
+#include "dmabuf.h"
+#include "ioctl.h"
+#include "uring.h"
+
+/*
+ * Longest piece of a fixed buffer. A send is charged socket memory from the start
+ * of the piece it begins in, so pieces must not be long; and to find an offset
+ * io_uring walks the pieces one by one, so they must not be many.
+ */
+#define DMAWIRE_URING_PIECE_PAGES (SZ_64K >> PAGE_SHIFT)
+
+/* What io_uring counts in 32 bits. */
+#define DMAWIRE_URING_MAX_BYTES ((u64)U32_MAX)
+
+static void put_dmabuf(void *dmabuf)
+{
+	dma_buf_put(dmabuf);
+}
+
+static unsigned int cut_into_pieces(struct page **pages, unsigned long nr_pages,
+				    struct bio_vec *pieces)
+{
+	unsigned long length = 0;
+	unsigned int count = 0;
+
+	for (unsigned long i = 0; i < nr_pages; i++) {
+		if (!length || length == DMAWIRE_URING_PIECE_PAGES ||
+		    page_to_pfn(pages[i]) != page_to_pfn(pages[i - 1]) + 1) {
+			bvec_set_page(&pieces[count++], pages[i], 0, 0);
+			length = 0;
+		}
+		pieces[count - 1].bv_len += PAGE_SIZE;
+		length++;
+	}
+	return count;
+}
+
+/* The range in pages, or an error; the dma-buf's size is one of whole pages. */
+static int check_range(const struct dmawire_buffer *buffer,
+		       const struct dmawire_uring_register *arg,
+		       unsigned long *first, unsigned long *nr_pages)
+{
+	u64 length = arg->length;
+
+	if (arg->offset >= buffer->length)
+		return -EINVAL;
+	if (!length)
+		length = buffer->length - arg->offset;
+	if (!PAGE_ALIGNED(arg->offset) || !PAGE_ALIGNED(length) ||
+	    length > buffer->length - arg->offset)
+		return -EINVAL;
+	if (length > DMAWIRE_URING_MAX_BYTES)
+		return -EFBIG;
+
+	*first = arg->offset >> PAGE_SHIFT;
+	*nr_pages = length >> PAGE_SHIFT;
+	return 0;
+}
+
+/* Takes over the caller's reference to @dmabuf if it succeeds. */
+static int register_range(struct io_uring_cmd *cmd, struct dma_buf *dmabuf,
+			  const struct dmawire_uring_register *arg,
+			  unsigned int issue_flags)
+{
+	struct dmawire_buffer *buffer = dmawire_dmabuf_buffer(dmabuf);
+	unsigned long first, nr_pages;
+	struct bio_vec *pieces;
+	u8 dir = IO_BUF_SOURCE;
+	unsigned int count;
+	int ret;
+
+	ret = check_range(buffer, arg, &first, &nr_pages);
+	if (ret)
+		return ret;
+
+	pieces = kvmalloc_array(nr_pages, sizeof(*pieces),
+				GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL |
+				__GFP_NOWARN);
+	if (!pieces)
+		return -ENOMEM;
+
+	count = cut_into_pieces(buffer->pages + first, nr_pages, pieces);
+	if (dmawire_dmabuf_is_writable(dmabuf))
+		dir |= IO_BUF_DEST;
+	ret = io_buffer_register_bvec(cmd, pieces, count, put_dmabuf, dmabuf,
+				      dir, arg->slot, issue_flags);
+	kvfree(pieces);
+	return ret;
+}
+
+static int dmawire_uring_register(struct io_uring_cmd *cmd,
+				  const void __user *user,
+				  unsigned int issue_flags)
+{
+	struct dmawire_uring_register arg;
+	struct dma_buf *dmabuf;
+	int ret;
+
+	ret = dmawire_ioctl_copy(&arg, sizeof(arg), user,
+				 DMAWIRE_URING_REGISTER_SIZE_V1);
+	if (ret)
+		return ret;
+	if (arg.flags)
+		return -EINVAL;
+
+	dmabuf = dmawire_dmabuf_get(arg.fd);
+	if (IS_ERR(dmabuf))
+		return PTR_ERR(dmabuf);
+
+	ret = register_range(cmd, dmabuf, &arg, issue_flags);
+	if (ret)
+		dma_buf_put(dmabuf);
+	return ret;
+}
+
+static int dmawire_uring_unregister(struct io_uring_cmd *cmd,
+				    const void __user *user,
+				    unsigned int issue_flags)
+{
+	struct dmawire_uring_unregister arg;
+	int ret;
+
+	ret = dmawire_ioctl_copy(&arg, sizeof(arg), user,
+				 DMAWIRE_URING_UNREGISTER_SIZE_V1);
+	if (ret)
+		return ret;
+	if (arg.flags || arg.reserved)
+		return -EINVAL;
+
+	return io_buffer_unregister(cmd, arg.slot, issue_flags);
+}
+
+/* Whether this kernel takes buffers from a driver into an io_uring's table. */
+bool dmawire_uring_can_register(void)
+{
+	return DMAWIRE_COMPAT_HAS_REGISTER_BVEC;
+}
+
+/**
+ * dmawire_uring_cmd - the uring_cmd of a device node
+ * @cmd: the command; its 'addr' is in the memory of the task that we run in
+ * @issue_flags: whether io_uring's lock is held, for those who take it
+ *
+ * Return: 0, or the error <dmawire/uapi.h> promises; nothing is completed later.
+ */
+int dmawire_uring_cmd(struct io_uring_cmd *cmd, unsigned int issue_flags)
+{
+	const void __user *user = u64_to_user_ptr(READ_ONCE(cmd->sqe->addr));
+
+	if (!dmawire_uring_can_register())
+		return -EOPNOTSUPP;
+
+	switch (cmd->cmd_op) {
+	case DMAWIRE_URING_CMD_REGISTER:
+		return dmawire_uring_register(cmd, user, issue_flags);
+	case DMAWIRE_URING_CMD_UNREGISTER:
+		return dmawire_uring_unregister(cmd, user, issue_flags);
+	default:
+		return -EOPNOTSUPP;
+	}
+}
