@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include <dmawire/uapi.h>
+#include <dmawire/buffer.hpp>
+#include <dmawire/unique_fd.hpp>
+
+namespace dmawire {
+
+/// An open /dev/dmawireN. Needs the module; the errors are those of uapi.h.
+///
+/// Any thread may call any function of it. Buffers outlive the device they were created on.
+class Device {
+ public:
+  static constexpr const char* default_node = "/dev/dmawire0";
+
+  /// Throws Error, with advice where the module is not loaded or the node may not be opened.
+  explicit Device(std::string node = default_node);
+
+  /// A zeroed buffer of `length` bytes rounded up to whole pages, or to what `flags`
+  /// (DMAWIRE_CREATE_*) ask for. Throws Error.
+  [[nodiscard]] Buffer create(std::size_t length, dmawire_direction direction,
+                              dmawire_backing backing = DMAWIRE_BACKING_PAGES,
+                              std::uint32_t flags = 0) const;
+  /// Limits and what is in use. Throws Error.
+  [[nodiscard]] dmawire_info info() const;
+  /// What a dma-buf of dmawire is made of and good for. Throws Error (EXDEV: another exporter's).
+  [[nodiscard]] dmawire_query query(int dma_buf_fd) const;
+
+  [[nodiscard]] int fd() const noexcept { return fd_.get(); }
+  [[nodiscard]] const std::string& node() const noexcept { return node_; }
+
+ private:
+  std::string node_;
+  UniqueFd fd_;
+};
+
+}  // namespace dmawire

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include <dmawire/buffer.hpp>
+#include <dmawire/frame_pool.hpp>
+
+namespace dmawire {
+
+/// Who makes the memory that is sent from.
+enum class Exporter {
+  dmawire,   ///< this project's module
+  memfd,     ///< plain shared memory: no module needed, no device can write to it
+  udmabuf,   ///< mainline's /dev/udmabuf, for comparison
+  dma_heap,  ///< mainline's /dev/dma_heap/system, for comparison
+};
+
+/// What the memory of a buffer is made of. It decides how large the pieces are in which an io_uring
+/// takes memory that is registered by its address.
+enum class Layout {
+  pages,   ///< single pages
+  folios,  ///< folios of 64 KiB (dmawire)
+  huge,    ///< pages of 2 MiB (memfd, from those that are set aside)
+};
+
+[[nodiscard]] std::string_view name(Exporter exporter) noexcept;
+[[nodiscard]] std::string_view name(Layout layout) noexcept;
+
+/// The best that an exporter has without being set up for it.
+[[nodiscard]] Layout usual_layout(Exporter exporter) noexcept;
+
+/// `count` buffers of at least `length` bytes each. Throws Error, of the kind `impossible` where
+/// the exporter has no such layout.
+[[nodiscard]] std::vector<Buffer> make_buffers(Exporter exporter, Layout layout, std::size_t count,
+                                               std::size_t length);
+
+/// A pool of `frames` frames in as many buffers as that takes: of 1 MiB (2 MiB if `huge`), so that
+/// a buffer holds many small frames (what one send can gather is in one buffer) and is still found
+/// through in a few steps. Throws Error.
+[[nodiscard]] FramePool make_pool(Exporter exporter, Layout layout, std::uint32_t frames,
+                                  std::size_t frame_length);
+/// The same with the exporter's usual layout.
+[[nodiscard]] FramePool make_pool(Exporter exporter, std::uint32_t frames,
+                                  std::size_t frame_length);
+
+}  // namespace dmawire

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <dmawire/frame_pool.hpp>
+#include <dmawire/sender.hpp>
+
+namespace dmawire {
+
+/// Whether a path works from this pool's memory on this kernel, found out by trying it.
+struct PathReport {
+  Path path;
+  bool available;
+  std::string reason;  ///< why not, or what it does
+};
+
+/// Every path, best first.
+[[nodiscard]] std::vector<PathReport> probe_paths(FramePool& pool);
+
+/// A sender and how it was chosen.
+struct ChosenSender {
+  std::unique_ptr<Sender> sender;
+  Path path;
+  std::string reason;
+};
+
+/// The best path that works, and why no better one does. Throws Error if none does.
+[[nodiscard]] ChosenSender choose_sender(std::span<const int> sockets, FramePool& pool,
+                                         const Sender::Options& options);
+
+}  // namespace dmawire

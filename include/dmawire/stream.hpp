@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+#include <dmawire/unique_fd.hpp>
+
+namespace dmawire {
+
+/// One end of a connection: a host name or address, and a port.
+struct Endpoint {
+  std::string host;
+  std::string port;
+
+  /// "HOST:PORT" or "[V6ADDR]:PORT"; with `host_optional` also "PORT" and ":PORT". Throws
+  /// std::invalid_argument with a sentence that says what is wrong.
+  [[nodiscard]] static Endpoint parse(std::string_view text, bool host_optional = false);
+  [[nodiscard]] std::string text() const;
+};
+
+/// A TCP connection to `peer`; every address it resolves to is tried. Throws Error.
+[[nodiscard]] UniqueFd connect_stream(const Endpoint& peer);
+
+/// A listening TCP socket; an empty host means every address. Throws Error.
+[[nodiscard]] UniqueFd listen_stream(const Endpoint& local);
+
+/// The port a socket is bound to. Throws Error.
+[[nodiscard]] std::uint16_t local_port(int socket);
+
+/// Waits for one connection. Throws Error.
+[[nodiscard]] UniqueFd accept_stream(int listener);
+
+/// Tells the peer that no more comes and waits until it acknowledged every byte.
+[[nodiscard]] std::error_code finish_stream(int socket) noexcept;
+
+/// A UDP socket that sends to `peer`. Throws Error.
+[[nodiscard]] UniqueFd connect_datagram(const Endpoint& peer);
+
+/// A UDP socket that receives at `local`; an empty host means every address. Throws Error.
+[[nodiscard]] UniqueFd bind_datagram(const Endpoint& local);
+
+/// The longest datagram that leaves a connected UDP socket in one packet: what the MTU leaves
+/// beside the headers. Throws Error.
+[[nodiscard]] std::size_t longest_datagram(int socket);
+
+/// Says that no more comes, as far as datagrams can: with empty ones, which end a Receiver.
+[[nodiscard]] std::error_code finish_datagrams(int socket) noexcept;
+
+}  // namespace dmawire

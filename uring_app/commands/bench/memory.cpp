@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+#include "memory.hpp"
+
+#include <algorithm>
+#include <dmawire/cpu_access.hpp>
+#include <dmawire/error.hpp>
+
+#include "pattern.hpp"
+
+namespace dmawire::commands::bench {
+namespace {
+
+/// What may be kept beside the pool in use.
+constexpr std::uint64_t most_kept = 256 * 1024 * 1024;
+
+/// A pool does not move: it is made where it stays.
+std::unique_ptr<FramePool> new_pool(const Case& what) {
+  return std::unique_ptr<FramePool>(
+      new FramePool(make_pool(what.source, what.layout, what.frames, what.size)));
+}
+
+void fill(FramePool& pool) {
+  std::uint32_t i = 0;
+  for (std::uint32_t buffer = 0; buffer < pool.buffers().size(); ++buffer) {
+    const CpuAccess access{pool.buffers()[buffer], CpuAccess::Intent::write};
+    for (; i < pool.size() && pool.place(i).buffer == buffer; ++i) {
+      fill_pattern(pool.bytes(i), i);
+    }
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<FramePool> Memory::make_or_make_room(const Case& what) {
+  try {
+    return new_pool(what);
+  } catch (const Error&) {
+    if (kept_.empty()) {
+      throw;
+    }
+    kept_.clear();  // huge pages and what the module may take are limited
+    return new_pool(what);
+  }
+}
+
+FramePool& Memory::pool(const Case& what) {
+  const auto found =
+      std::find_if(kept_.begin(), kept_.end(), [&](const Kept& one) { return one.fits(what); });
+  if (found != kept_.end()) {
+    std::rotate(found, std::next(found), kept_.end());
+    return *kept_.back().pool;
+  }
+  std::uint64_t bytes = 0;
+  for (const Kept& one : kept_) {
+    bytes += one.bytes();
+  }
+  while (!kept_.empty() && bytes > most_kept) {
+    bytes -= kept_.front().bytes();
+    kept_.pop_front();
+  }
+  kept_.push_back({what.source, what.layout, what.size, what.frames, make_or_make_room(what)});
+  fill(*kept_.back().pool);
+  return *kept_.back().pool;
+}
+
+}  // namespace dmawire::commands::bench

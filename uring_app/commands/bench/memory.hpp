@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <dmawire/exporters.hpp>
+#include <dmawire/frame_pool.hpp>
+#include <memory>
+
+#include "plan.hpp"
+
+namespace dmawire::commands::bench {
+
+/// The memory that is sent from: pools whose frames all hold a pattern. Cases that differ in
+/// nothing that matters share a pool, and those used last are kept.
+class Memory {
+ public:
+  /// Valid until the next call. Throws Error.
+  [[nodiscard]] FramePool& pool(const Case& what);
+
+ private:
+  [[nodiscard]] std::unique_ptr<FramePool> make_or_make_room(const Case& what);
+
+  struct Kept {
+    Exporter source;
+    Layout layout;
+    std::uint64_t size;
+    std::uint32_t frames;
+    std::unique_ptr<FramePool> pool;
+
+    [[nodiscard]] bool fits(const Case& what) const noexcept {
+      return source == what.source && layout == what.layout && size == what.size &&
+             frames == what.frames;
+    }
+    [[nodiscard]] std::uint64_t bytes() const noexcept { return size * frames; }
+  };
+  std::deque<Kept> kept_;  ///< used last comes last
+};
+
+}  // namespace dmawire::commands::bench

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT
+#include <dmawire/exporters.hpp>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/dma-heap.h>
+#include <linux/memfd.h>
+#include <linux/udmabuf.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include <dmawire/device.hpp>
+#include <dmawire/error.hpp>
+
+#include "sys.hpp"
+
+namespace dmawire {
+namespace {
+
+UniqueFd open_node(const char* node) {
+  UniqueFd fd{sys().open(node, O_RDWR | O_CLOEXEC)};
+  if (!fd.valid()) {
+    throw Error(errno, fmt::format("opening {}", node), "the kernel may lack it",
+                Error::Kind::impossible);
+  }
+  return fd;
+}
+
+Buffer make_udmabuf(int node, std::size_t length) {
+  const Buffer memory = Buffer::memfd(length);
+  if (::fcntl(memory.fd(), F_ADD_SEALS, F_SEAL_SHRINK) < 0) {
+    throw Error(errno, "sealing a memfd");
+  }
+  udmabuf_create request{};
+  request.memfd = static_cast<__u32>(memory.fd());
+  request.flags = UDMABUF_FLAGS_CLOEXEC;
+  request.size = memory.length();
+  UniqueFd fd{sys().ioctl(node, UDMABUF_CREATE, &request)};
+  if (!fd.valid()) {
+    throw Error(errno, fmt::format("creating a udmabuf of {} bytes", memory.length()));
+  }
+  return {std::move(fd), memory.length(), Buffer::Kind::dma_buf};
+}
+
+Buffer make_heap_buffer(int node, std::size_t length) {
+  dma_heap_allocation_data request{};
+  request.len = length;
+  request.fd_flags = O_RDWR | O_CLOEXEC;
+  if (sys().ioctl(node, DMA_HEAP_IOCTL_ALLOC, &request) < 0) {
+    throw Error(errno, fmt::format("allocating {} bytes from the system dma-heap", length));
+  }
+  return {UniqueFd{static_cast<int>(request.fd)}, length, Buffer::Kind::dma_buf};
+}
+
+constexpr std::size_t huge_page = 2 * 1024 * 1024;
+
+Buffer make_huge_memfd(std::size_t length) {
+  length = (length + huge_page - 1) / huge_page * huge_page;
+  UniqueFd fd{sys().memfd_create("dmawire", MFD_CLOEXEC | MFD_HUGETLB | MFD_HUGE_2MB)};
+  // Allocated here: what a page fault does not get is a signal.
+  if (!fd.valid() || sys().ftruncate(fd.get(), static_cast<off_t>(length)) < 0 ||
+      ::fallocate(fd.get(), 0, 0, static_cast<off_t>(length)) < 0) {
+    throw Error(errno, fmt::format("allocating {} bytes in pages of 2 MiB", length),
+                "sysctl vm.nr_hugepages=N sets N of them aside", Error::Kind::impossible);
+  }
+  return {std::move(fd), length, Buffer::Kind::memfd};
+}
+
+template <typename Make>
+std::vector<Buffer> repeat(std::size_t count, Make make) {
+  std::vector<Buffer> buffers;
+  buffers.reserve(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    buffers.push_back(make());
+  }
+  return buffers;
+}
+
+}  // namespace
+
+std::string_view name(Exporter exporter) noexcept {
+  switch (exporter) {
+    case Exporter::dmawire:
+      return "dmawire";
+    case Exporter::memfd:
+      return "memfd";
+    case Exporter::udmabuf:
+      return "udmabuf";
+    case Exporter::dma_heap:
+      break;
+  }
+  return "dma-heap";
+}
+
+std::string_view name(Layout layout) noexcept {
+  switch (layout) {
+    case Layout::pages:
+      return "pages";
+    case Layout::folios:
+      return "folios";
+    case Layout::huge:
+      break;
+  }
+  return "huge";
+}
+
+Layout usual_layout(Exporter exporter) noexcept {
+  return exporter == Exporter::dmawire ? Layout::folios : Layout::pages;
+}
+
+std::vector<Buffer> make_buffers(Exporter exporter, Layout layout, std::size_t count,
+                                 std::size_t length) {
+  if (layout == Layout::folios && exporter != Exporter::dmawire) {
+    throw Error(0, fmt::format("{} memory is not made of 64 KiB folios", name(exporter)),
+                "dmawire's is", Error::Kind::impossible);
+  }
+  if (layout == Layout::huge && exporter != Exporter::memfd) {
+    throw Error(0, fmt::format("{} memory is not made of 2 MiB pages", name(exporter)),
+                "a memfd's can be", Error::Kind::impossible);
+  }
+  switch (exporter) {
+    case Exporter::dmawire: {
+      const Device device;
+      const __u32 flags = layout == Layout::folios ? DMAWIRE_CREATE_FOLIOS_64K : 0;
+      return repeat(count, [&] {
+        return device.create(length, DMAWIRE_BIDIRECTIONAL, DMAWIRE_BACKING_PAGES, flags);
+      });
+    }
+    case Exporter::memfd:
+      return repeat(count, [&] {
+        return layout == Layout::huge ? make_huge_memfd(length) : Buffer::memfd(length);
+      });
+    case Exporter::udmabuf: {
+      const UniqueFd node = open_node("/dev/udmabuf");
+      return repeat(count, [&] { return make_udmabuf(node.get(), length); });
+    }
+    case Exporter::dma_heap:
+      break;
+  }
+  const UniqueFd node = open_node("/dev/dma_heap/system");
+  return repeat(count, [&] { return make_heap_buffer(node.get(), length); });
+}
+
+FramePool make_pool(Exporter exporter, Layout layout, std::uint32_t frames,
+                    std::size_t frame_length) {
+  const std::size_t buffer_length = layout == Layout::huge ? huge_page : 1024 * 1024;
+  const std::size_t stride = FramePool::stride(frame_length);
+  const std::size_t per_buffer =
+      std::clamp<std::size_t>(buffer_length / stride, 1, std::max<std::size_t>(frames, 1));
+  const std::size_t count = (frames + per_buffer - 1) / per_buffer;
+  return {make_buffers(exporter, layout, count, (per_buffer - 1) * stride + frame_length),
+          frame_length, frames};
+}
+
+FramePool make_pool(Exporter exporter, std::uint32_t frames, std::size_t frame_length) {
+  return make_pool(exporter, usual_layout(exporter), frames, frame_length);
+}
+
+}  // namespace dmawire

@@ -1,0 +1,589 @@
+// SPDX-License-Identifier: MIT
+#include "ring_sender.hpp"
+
+#include <netinet/in.h>
+#include <netinet/udp.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include <dmawire/device.hpp>
+#include <dmawire/error.hpp>
+#include <dmawire/stream.hpp>
+
+#include "io_uring_compat.hpp"
+#include "sys.hpp"
+
+namespace dmawire {
+namespace {
+
+/// What the kernel lets one ring register and queue.
+constexpr std::uint32_t most_in_flight = 16'384;
+
+/// A frame is named by one request at a time; what a broken chain leaves behind, still waiting for
+/// its notification, doubles it.
+constexpr std::uint32_t requests_per_frame = 2;
+/// A result and a notification: with room for both of every request the ring cannot overflow.
+constexpr std::uint32_t completions_per_request = 2;
+
+/// What a request must not exceed: of UDP's 65,535 bytes headers take some, and the datagrams that
+/// it is cut into are limited too.
+constexpr std::uint32_t most_datagram_bytes = 65'000;
+constexpr std::uint32_t most_fragments = 17;
+constexpr std::uint32_t page_length = 4096;
+/// A stream's request is kept short enough that its memory comes back soon.
+constexpr std::uint32_t most_stream_bytes = 1024 * 1024;
+
+/// Up to here copying data that is in the CPU's caches is cheaper than a request with a
+/// notification (docs/sending.md).
+constexpr std::uint32_t cheaper_to_copy = 16 * 1024;
+
+/// So many notifications decide whether a route copies.
+constexpr std::uint64_t enough_to_judge = 4;
+
+/// How long a wait insists on more than one completion.
+constexpr std::chrono::microseconds patience{200};
+
+std::uint32_t share_of(std::uint32_t depth, std::size_t connections) noexcept {
+  return std::max(depth / static_cast<std::uint32_t>(connections), 1U);
+}
+
+bool is_stream(int socket) {
+  int type = 0;
+  socklen_t size = sizeof(type);
+  if (::getsockopt(socket, SOL_SOCKET, SO_TYPE, &type, &size) < 0) {
+    throw Error(errno, "asking a socket for its type");
+  }
+  return type == SOCK_STREAM;
+}
+
+}  // namespace
+
+RingSender::RingSender(Path path, std::span<const int> sockets, FramePool& pool,
+                       const Options& options)
+    : path_(path),
+      pool_(pool),
+      options_(options),
+      ledger_(pool.size()),
+      connections_(sockets.size()),
+      window_(share_of(std::min({options.depth, pool.size(), most_in_flight}), sockets.size())),
+      requests_(connections_.size() * window_ * requests_per_frame),
+      ring_(static_cast<unsigned>(connections_.size()) * window_,
+            static_cast<unsigned>(requests_.size()) * completions_per_request,
+            options.sq_poll ? Ring::Submit::by_kernel_thread : Ring::Submit::by_system_call) {
+  for (std::size_t index = requests_.size(); index > 0; --index) {
+    free_requests_.push_back(static_cast<std::uint32_t>(index - 1));
+  }
+  ready_.reserve(sockets.size());
+  starting_.reserve(sockets.size());
+  for (std::size_t i = 0; i < sockets.size(); ++i) {
+    describe(connections_[i], sockets[i]);
+  }
+  ring_.register_files(sockets);
+  probe_features();
+  if (path_ == Path::direct) {
+    register_dma_bufs();
+  } else if (path_ == Path::fixed) {
+    register_mappings();
+  }
+  set_up_calls_ = ring_.enters();
+}
+
+/// Learns what the socket is. Frames of a datagram socket share a request only if they can be cut
+/// apart again.
+void RingSender::describe(Connection& connection, int socket) {
+  connection.stream = is_stream(socket);
+  // A request must leave room in the window for others, or each would wait for the one before.
+  connection.gather = std::clamp(window_ / 4, 1U, std::clamp(options_.gather, 1U, most_gathered));
+  if (connection.stream || connection.gather == 1) {
+    return;
+  }
+  const std::size_t length = pool_.frame_length();
+  const auto segment = static_cast<int>(length);
+  if (length > longest_datagram(socket) || 2 * length > most_datagram_bytes ||
+      ::setsockopt(socket, SOL_UDP, UDP_SEGMENT, &segment, sizeof(segment)) < 0) {
+    connection.gather = 1;
+  }
+}
+
+void RingSender::register_mappings() {
+  std::vector<iovec> buffers;
+  for (const Mapping& mapping : pool_.mappings()) {
+    buffers.push_back({mapping.bytes().data(), mapping.bytes().size()});
+  }
+  ring_.register_buffers(buffers);
+}
+
+/// Which device node asks does not matter: dma-bufs of all of them are one exporter's.
+void RingSender::register_dma_bufs() {
+  std::vector<int> dma_bufs;
+  for (const Buffer& buffer : pool_.buffers()) {
+    if (buffer.kind() != Buffer::Kind::dma_buf) {
+      throw Error(0, "the memory is no dma-buf", "direct sends from dmawire's buffers",
+                  Error::Kind::impossible);
+    }
+    dma_bufs.push_back(buffer.fd());
+  }
+  ring_.register_dma_bufs(Device{}, dma_bufs);
+}
+
+void RingSender::probe_features() {
+  if (path_ == Path::copy) {
+    vectored_ = takes(IORING_SEND_VECTORIZED, 0);  // sends that copy had it first
+    return;
+  }
+  if (!ring_.supports(IORING_OP_SEND_ZC)) {
+    throw Error(0, "this kernel has no IORING_OP_SEND_ZC", "it came with Linux 6.0",
+                Error::Kind::impossible);
+  }
+  if (takes(IORING_SEND_ZC_REPORT_USAGE, 0)) {  // Linux 6.2
+    send_flags_ = IORING_SEND_ZC_REPORT_USAGE;
+    statistics_.usage_reported = true;
+  }
+  own_notification_tags_ = takes(send_flags_, RequestTag{}.pack_notification());
+  const std::uint16_t fixed = path_ == Path::plain ? 0 : IORING_RECVSEND_FIXED_BUF;
+  vectored_ = takes(static_cast<std::uint16_t>(send_flags_ | IORING_SEND_VECTORIZED | fixed), 0);
+}
+
+/// Tries a request on no file: one that is refused for its flags (EINVAL) is told from one that is
+/// refused for its descriptor (EBADF).
+bool RingSender::takes(std::uint16_t send_flags, std::uint64_t addr3) noexcept {
+  char byte = 0;
+  const iovec range{&byte, sizeof(byte)};
+  io_uring_sqe* sqe = ring_.next_sqe();
+  io_uring_prep_send_zc(sqe, -1, &range, 1, 0, send_flags);
+  sqe->addr3 = addr3;
+  bool taken = false;
+  for (unsigned due = 1; due > 0;) {
+    if (ring_.submit_and_wait(1) < 0) {
+      return false;
+    }
+    ring_.for_each_completion([&](const Completion& completion) noexcept {
+      --due;
+      if (!completion.notification) {
+        taken = completion.result == -EBADF;
+        due += completion.more ? 1 : 0;
+      }
+    });
+  }
+  return taken;
+}
+
+std::error_code RingSender::send_to(std::uint32_t connection, Frame frame,
+                                    std::size_t length) noexcept {
+  Connection& to = connections_[connection];
+  if (ring_failed_ || to.failure) {
+    return to.failure ? to.failure : failure_;
+  }
+  ledger_.push(to.unsent, std::move(frame), static_cast<std::uint32_t>(length));
+  ++unsent_frames_;
+  make_ready(connection);
+  // While the network is busy enough, wait() starts what is queued: its system call does both.
+  if (++queued_ % options_.batch == 0 && to.in_flight < (window_ + 1) / 2) {
+    (void)progress();
+  }
+  return ring_failed_ ? failure_ : to.failure;
+}
+
+std::error_code RingSender::progress() noexcept {
+  start();
+  if (!ring_failed_ && waits_for_something() && ring_.has_events()) {
+    ring_status(ring_.get_events());
+    start();
+  }
+  return failure_;
+}
+
+void RingSender::start() noexcept {
+  reap();
+  while (prepare_ready()) {
+    enter(0);  // what is done at once makes its connection ready again
+  }
+}
+
+/// Notifications that nothing waits for are left to gather.
+bool RingSender::waits_for_something() const noexcept {
+  return results_due_ > 0 || unsent_frames_ > 0;
+}
+
+std::error_code RingSender::wait() noexcept {
+  while (pool_.available() == 0 && something_to_wait_for()) {
+    prepare_ready();
+    enter(worth_waiting_for());
+  }
+  return failure_;
+}
+
+std::error_code RingSender::finish() noexcept {
+  while (something_to_wait_for()) {
+    prepare_ready();
+    enter(worth_waiting_for());
+  }
+  return failure_;
+}
+
+/// What is in flight on a connection that failed may stay there for as long as the peer likes.
+bool RingSender::something_to_wait_for() const noexcept {
+  return !ring_failed_ &&
+         std::any_of(connections_.begin(), connections_.end(), [](const Connection& connection) {
+           return !connection.failure && (connection.in_flight > 0 || !connection.unsent.empty());
+         });
+}
+
+Sender::Wakeup RingSender::wakeup() const noexcept {
+  return {ring_.fd(), POLLIN};
+}
+
+/// Half of what is to come: so each system call is worth it, whatever the batch, and the network
+/// does not run dry meanwhile.
+unsigned RingSender::worth_waiting_for() const noexcept {
+  const std::uint32_t per_request = path_ == Path::copy || copying_ ? 1 : 2;
+  const std::uint32_t due = per_request * results_due_ + notifications_due_;
+  return failure_ || due < 2 ? 1 : due / 2;
+}
+
+void RingSender::enter(unsigned wait_for) noexcept {
+  ring_status(ring_.submit_and_wait(wait_for, patience));
+  reap();
+}
+
+void RingSender::ring_status(int status) noexcept {
+  if (status < 0) {
+    ring_failed_ = true;
+    failure_ = {-status, std::system_category()};
+  }
+}
+
+void RingSender::make_ready(std::uint32_t connection) noexcept {
+  if (!connections_[connection].ready) {
+    connections_[connection].ready = true;
+    ready_.push_back(connection);
+  }
+}
+
+/// Queues requests for every connection that is ready; the next system call starts them.
+bool RingSender::prepare_ready() noexcept {
+  if (ring_failed_) {
+    return false;
+  }
+  starting_.swap(ready_);
+  bool any = false;
+  for (const std::uint32_t connection : starting_) {
+    connections_[connection].ready = false;
+    any |= start_chain(connection);
+  }
+  starting_.clear();
+  return any;
+}
+
+bool RingSender::start_chain(std::uint32_t number) noexcept {
+  Connection& connection = connections_[number];
+  if (connection.failure || connection.refusal != 0 || connection.results_due > 0) {
+    return false;
+  }
+  std::uint32_t room = window_ - std::min(connection.in_flight, window_);
+  io_uring_sqe* previous = nullptr;
+  std::uint32_t frame = connection.unsent.head;
+  while (frame != FrameLedger::none) {
+    if (free_requests_.empty()) {
+      make_ready(number);  // as soon as another connection is done with one
+      break;
+    }
+    const std::uint32_t index = free_requests_.back();
+    Request& request = requests_[index];
+    request.connection = number;
+    frame = gather(number, frame, room);
+    if (request.frame_count == 0) {
+      break;
+    }
+    free_requests_.pop_back();
+    if (previous != nullptr && connection.stream) {
+      previous->flags |= IOSQE_IO_LINK;
+    }
+    previous = ring_.next_sqe();
+    prepare(*previous, index);
+    ++connection.results_due;
+    ++results_due_;
+    if (connection.socket_full) {
+      break;  // the first waits for room; behind it there would be none
+    }
+  }
+  return previous != nullptr;
+}
+
+/// Fills the next free request with frames from `first` on; `room` is what the window has left.
+/// Returns the first frame that the request does not take.
+std::uint32_t RingSender::gather(std::uint32_t number, std::uint32_t first,
+                                 std::uint32_t& room) noexcept {
+  Connection& connection = connections_[number];
+  Request& request = requests_[free_requests_.back()];
+  request.frame_count = 0;
+  request.range_count = 0;
+  request.length = 0;
+  request.failed = false;
+  request.notification_due = false;
+  std::uint32_t previous = FrameLedger::none;
+  std::uint32_t frame = first;
+  while (frame != FrameLedger::none) {
+    const FrameLedger::Entry& entry = ledger_[frame];
+    if (entry.unsent() == 0) {  // a datagram that went out while one before it was refused
+      if (previous != FrameLedger::none) {
+        break;
+      }
+      frame = entry.next;
+      continue;
+    }
+    if (previous != FrameLedger::none && !joins(connection, request, previous, frame)) {
+      break;
+    }
+    if (entry.holds == 0) {
+      if (room == 0) {
+        break;
+      }
+      --room;
+    }
+    add(request, frame);
+    if (ledger_.hold(frame)) {
+      ++connection.in_flight;
+    }
+    previous = frame;
+    frame = entry.next;
+  }
+  return frame;
+}
+
+/// Whether a request can take one more frame, behind `previous`.
+bool RingSender::joins(const Connection& connection, const Request& request, std::uint32_t previous,
+                       std::uint32_t frame) const noexcept {
+  if (request.frame_count == connection.gather || pool_.place(frame).buffer != request.buffer) {
+    return false;
+  }
+  const FrameLedger::Entry& before = ledger_[previous];
+  const std::uint32_t length = request.length + ledger_[frame].unsent();
+  const bool adjacent =
+      before.length == FramePool::stride(pool_.frame_length()) && frame == previous + 1;
+  if (!connection.stream) {
+    // All datagrams of a request but the last have the same length. The kernel makes one packet of
+    // them; its fragments are pages at worst.
+    const std::uint32_t fragments = length / page_length + 2 * (request.range_count + 1);
+    if (before.length != pool_.frame_length() || length > most_datagram_bytes ||
+        (fragments > most_fragments && !adjacent)) {
+      return false;
+    }
+  } else if (length > most_stream_bytes) {
+    return false;
+  }
+  return adjacent || (vectored_ && request.range_count < most_ranges);
+}
+
+void RingSender::add(Request& request, std::uint32_t frame) noexcept {
+  const iovec range = range_of(frame);
+  iovec* last = request.range_count > 0 ? &request.ranges[request.range_count - 1] : nullptr;
+  if (last != nullptr && static_cast<char*>(last->iov_base) + last->iov_len == range.iov_base) {
+    last->iov_len += range.iov_len;
+  } else {
+    request.ranges[request.range_count++] = range;
+  }
+  request.buffer = pool_.place(frame).buffer;
+  request.length += static_cast<std::uint32_t>(range.iov_len);
+  request.frames[request.frame_count++] = frame;
+}
+
+/// What is left to send of a frame, by its address in our memory.
+iovec RingSender::range_of(std::uint32_t frame) const noexcept {
+  const FrameLedger::Entry& entry = ledger_[frame];
+  return {pool_.bytes(frame).data() + entry.sent, entry.unsent()};
+}
+
+void RingSender::prepare(io_uring_sqe& sqe, std::uint32_t index) noexcept {
+  Request& request = requests_[index];
+  const int flags = MSG_NOSIGNAL | waiting_flag(connections_[request.connection]);
+  const RequestTag tag{index, request.sequence = sequence_++};
+  const bool copy = path_ == Path::copy || better_copied(request);
+  if (path_ == Path::direct && !copy) {  // such a buffer has no address: it is counted from 0
+    const std::byte* start = pool_.mappings()[request.buffer].bytes().data();
+    for (std::uint32_t i = 0; i < request.range_count; ++i) {
+      const auto offset = static_cast<std::byte*>(request.ranges[i].iov_base) - start;
+      request.ranges[i].iov_base = reinterpret_cast<void*>(offset);
+    }
+  }
+  const bool one = request.range_count == 1;
+  const void* data = one ? request.ranges[0].iov_base : request.ranges.data();
+  const std::size_t size = one ? request.ranges[0].iov_len : request.range_count;
+  if (copy) {
+    io_uring_prep_send(&sqe, 0, data, size, flags);
+    statistics_.copying_sends += path_ == Path::copy ? 0 : 1;
+  } else {
+    io_uring_prep_send_zc(&sqe, 0, data, size, flags, send_flags_);
+    if (path_ != Path::plain) {
+      sqe.ioprio |= IORING_RECVSEND_FIXED_BUF;
+      sqe.buf_index = static_cast<std::uint16_t>(request.buffer);
+    }
+    if (own_notification_tags_) {
+      sqe.addr3 = tag.pack_notification();
+    }
+  }
+  if (!one) {
+    sqe.ioprio |= IORING_SEND_VECTORIZED;
+  }
+  sqe.fd = static_cast<int>(request.connection);
+  sqe.flags |= IOSQE_FIXED_FILE;
+  io_uring_sqe_set_data64(&sqe, tag.pack());
+}
+
+/// A stream's request waits until all of it is sent. Datagrams are not linked, and one that waited
+/// for room in the socket would be passed by others: so only one that goes out alone waits.
+int RingSender::waiting_flag(const Connection& connection) noexcept {
+  if (connection.stream) {
+    return MSG_WAITALL;
+  }
+  return connection.socket_full ? 0 : MSG_DONTWAIT;
+}
+
+bool RingSender::better_copied(const Request& request) const noexcept {
+  return options_.may_copy &&
+         (copying_ || (options_.cached_data && request.length < cheaper_to_copy));
+}
+
+void RingSender::reap() noexcept {
+  ring_.for_each_completion([this](const Completion& completion) noexcept {
+    if (completion.notification) {
+      handle_notification(completion);
+    } else {
+      handle_result(completion);
+    }
+  });
+  statistics_.system_calls = ring_.enters() - set_up_calls_;
+  if (refused_ > 0 && results_due_ + notifications_due_ == 0) {
+    retry_refused(false);
+  }
+}
+
+void RingSender::handle_result(const Completion& completion) noexcept {
+  Request& request = requests_[completion.tag.request];
+  Connection& connection = connections_[request.connection];
+  const std::uint32_t number = request.connection;
+  --results_due_;
+  --connection.results_due;
+  tally_.end_run();
+  request.failed = completion.result < 0;
+  if (completion.result >= 0) {
+    connection.socket_full = false;
+    ++statistics_.sends;
+    count_sent(request, static_cast<std::uint32_t>(completion.result));
+  } else if (completion.result == -EAGAIN) {
+    connection.socket_full = true;
+  } else if (completion.result != -ECANCELED && completion.result != -EINTR) {
+    // Cancelled: the chain broke before it, its cause is in another completion.
+    handle_refusal(connection, number, -completion.result);
+  }
+  if (completion.more) {
+    request.notification_due = true;
+    ++notifications_due_;
+  } else {
+    done_with(completion.tag.request);
+  }
+  if (connection.results_due == 0 && !connection.unsent.empty()) {
+    make_ready(number);
+  }
+}
+
+void RingSender::count_sent(Request& request, std::uint32_t bytes) noexcept {
+  Connection& connection = connections_[request.connection];
+  statistics_.bytes += bytes;
+  for (std::uint32_t i = 0; i < request.frame_count && bytes > 0; ++i) {
+    const std::uint32_t part = std::min(bytes, ledger_[request.frames[i]].unsent());
+    bytes -= part;
+    if (!connection.failure) {
+      const std::uint32_t complete = ledger_.sent(connection.unsent, request.frames[i], part);
+      unsent_frames_ -= complete;
+      statistics_.frames += complete;
+    }
+  }
+}
+
+/// A request that found no memory is made again when another one has ended and freed some.
+void RingSender::handle_refusal(Connection& connection, std::uint32_t number, int code) noexcept {
+  if (code != ENOBUFS && code != ENOMEM) {
+    fail(number, code);
+  } else if (connection.refusal == 0) {
+    connection.refusal = code;
+    ++refused_;
+  }
+}
+
+void RingSender::retry_refused(bool memory_was_freed) noexcept {
+  for (std::uint32_t number = 0; number < connections_.size(); ++number) {
+    const int code = std::exchange(connections_[number].refusal, 0);
+    if (code == 0) {
+      continue;
+    }
+    if (memory_was_freed) {
+      ++statistics_.retries;
+      make_ready(number);
+    } else {
+      fail(number, code);
+    }
+  }
+  refused_ = 0;
+}
+
+void RingSender::handle_notification(const Completion& completion) noexcept {
+  Request& request = requests_[completion.tag.request];
+  // When a chain breaks the kernel completes the rest of it without announcing the notifications
+  // that come all the same; nothing was sent, and the record may serve another request by now.
+  if (!request.notification_due || request.sequence != completion.tag.sequence) {
+    return;
+  }
+  request.notification_due = false;
+  --notifications_due_;
+  if (request.failed) {
+    tally_.end_run();
+  } else {
+    ++statistics_.notifications;
+    if (statistics_.usage_reported) {
+      tally_.add(completion.tag.sequence, completion.flagged_copied, statistics_);
+      if (options_.may_copy && !copying_ && statistics_.copied >= enough_to_judge) {
+        copying_ = statistics_.copied > 4 * statistics_.zero_copied;
+      }
+    }
+  }
+  done_with(completion.tag.request);
+}
+
+/// The kernel has let go of a request's memory.
+void RingSender::done_with(std::uint32_t index) noexcept {
+  const Request& request = requests_[index];
+  Connection& connection = connections_[request.connection];
+  for (std::uint32_t i = 0; i < request.frame_count; ++i) {
+    if (ledger_.let_go(request.frames[i])) {
+      --connection.in_flight;
+    }
+  }
+  free_requests_.push_back(index);
+  if (refused_ > 0 && !request.failed) {
+    retry_refused(true);
+  }
+  if (!connection.unsent.empty()) {
+    make_ready(request.connection);
+  }
+}
+
+void RingSender::fail(std::uint32_t number, int code) noexcept {
+  Connection& connection = connections_[number];
+  if (connection.failure) {
+    return;
+  }
+  connection.failure = {code, std::system_category()};
+  if (!failure_) {
+    failure_ = connection.failure;
+  }
+  for (std::uint32_t frame = connection.unsent.head; frame != FrameLedger::none;
+       frame = ledger_[frame].next) {
+    --unsent_frames_;
+  }
+  ledger_.clear(connection.unsent);
+}
+
+}  // namespace dmawire
