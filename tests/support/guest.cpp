@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+#include "guest.hpp"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+
+#include <dmawire/unique_fd.hpp>
+
+namespace dmawire::test {
+
+std::string read_text(const std::string& path) {
+  std::ifstream file(path);
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+bool write_text(const std::string& path, const std::string& text) {
+  UniqueFd file(open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  return write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
+}
+
+ModuleParameter::ModuleParameter(const std::string& name, uint64_t value)
+    : path_("/sys/module/dmawire/parameters/" + name), before_(read_text(path_)) {
+  EXPECT_TRUE(write_text(path_, std::to_string(value))) << path_ << ": " << strerror(errno);
+}
+
+ModuleParameter::~ModuleParameter() {
+  EXPECT_TRUE(write_text(path_, before_)) << path_;
+}
+
+uint64_t meminfo(const std::string& field) {
+  std::ifstream file("/proc/meminfo");
+  std::string line;
+  while (std::getline(file, line)) {
+    if (line.starts_with(field + ":"))
+      return std::stoull(line.substr(field.size() + 1)) * 1024;
+  }
+  ADD_FAILURE() << "/proc/meminfo has no " << field;
+  return 0;
+}
+
+uint64_t free_memory() {
+  ::sync();
+  EXPECT_TRUE(write_text("/proc/sys/vm/drop_caches", "3"));
+  // Every time each CPU gives back an eighth of the free pages that it keeps in stock.
+  for (int i = 0; i < 16; ++i)
+    EXPECT_TRUE(write_text("/proc/sys/vm/stat_refresh", "1"));
+  return meminfo("MemFree");
+}
+
+void dirty_memory(size_t bytes) {
+  void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(data, MAP_FAILED);
+  memset(data, 0xa5, bytes);
+  munmap(data, bytes);
+}
+
+int in_child(const std::function<int()>& body) {
+  pid_t pid = fork();
+  if (pid == 0)
+    _exit(body());
+  int status = 0;
+  if (pid < 0 || waitpid(pid, &status, 0) != pid)
+    return -1;
+  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+bool load_kernel_module(const std::string& name) {
+  return in_child([&] {
+           execlp("modprobe", "modprobe", "-q", name.c_str(), nullptr);
+           return 127;
+         }) == 0;
+}
+
+int unload_dmawire() {
+  return syscall(SYS_delete_module, "dmawire", O_NONBLOCK) == 0 ? 0 : errno;
+}
+
+int load_dmawire() {
+  utsname kernel = {};
+  uname(&kernel);
+  std::string path = std::string("/lib/modules/") + kernel.release + "/extra/dmawire.ko";
+  UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.valid() || syscall(SYS_finit_module, file.get(), "", 0) != 0)
+    return errno;
+  return access("/dev/dmawire0", F_OK) == 0 ? 0 : errno;
+}
+
+}  // namespace dmawire::test

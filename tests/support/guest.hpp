@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+
+/// What the guest's kernel offers beside the module: parameters, memory figures, processes, other
+/// exporters.
+namespace dmawire::test {
+
+/// Sets a module parameter for as long as it lives.
+class ModuleParameter {
+ public:
+  ModuleParameter(const std::string& name, uint64_t value);
+  ~ModuleParameter();
+  ModuleParameter(const ModuleParameter&) = delete;
+  ModuleParameter& operator=(const ModuleParameter&) = delete;
+
+ private:
+  std::string path_;
+  std::string before_;
+};
+
+std::string read_text(const std::string& path);
+bool write_text(const std::string& path, const std::string& text);
+
+/// A field of /proc/meminfo in bytes.
+uint64_t meminfo(const std::string& field);
+
+/// MemFree once the page cache and the slab caches are dropped.
+uint64_t free_memory();
+
+/// Leaves @p bytes of free memory not zero.
+void dirty_memory(size_t bytes);
+
+/// Runs @p body in a child; its exit status, or 128 + the signal that ended it.
+int in_child(const std::function<int()>& body);
+
+/// Loads a module of the kernel's; false if it has none of that name.
+bool load_kernel_module(const std::string& name);
+
+/// rmmod dmawire: its errno, or 0.
+int unload_dmawire();
+
+/// insmod dmawire, and waits for the device node.
+int load_dmawire();
+
+}  // namespace dmawire::test

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT
+#include "leak_check.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <string_view>
+
+#include "abi.hpp"
+#include "guest.hpp"
+
+namespace dmawire::test {
+namespace {
+
+constexpr std::array<std::string_view, 12> kComplaints = {
+    "WARNING:",    "BUG:",
+    "BUG ",        "Oops",
+    "Bad page",    "Bad rss-counter",
+    "Call Trace",  "general protection",
+    "refcount_t:", "soft lockup",
+    "oom-kill",    "Out of memory",
+};
+
+// Freed pages that wait in lists of a CPU's own do not count as free, and slabs and page tables
+// come and go.
+constexpr uint64_t kTolerance = 48 * kMiB;
+
+}  // namespace
+
+LeakCheck::LeakCheck() : kernel_log_(open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC)) {}
+
+void LeakCheck::OnTestSuiteStart(const testing::TestSuite&) {
+  free_memory_ = free_memory();
+}
+
+void LeakCheck::OnTestStart(const testing::TestInfo&) {
+  const dmawire_info before = module_info();
+  buffers_ = before.out_buffers;
+  bytes_ = before.out_bytes;
+  lseek(kernel_log_.get(), 0, SEEK_END);
+}
+
+void LeakCheck::OnTestEnd(const testing::TestInfo&) {
+  dmawire_info after = module_info();
+  // The kernel takes the rings of a process that ended down in the background.
+  for (int tries = 50; after.out_buffers != buffers_ && tries > 0; --tries) {
+    usleep(100'000);
+    after = module_info();
+  }
+  EXPECT_EQ(after.out_buffers, buffers_) << "buffers are left";
+  EXPECT_EQ(after.out_bytes, bytes_) << "bytes are left";
+  EXPECT_EQ(new_complaints(), "") << "in the kernel's log";
+}
+
+void LeakCheck::OnTestSuiteEnd(const testing::TestSuite& suite) {
+  uint64_t after = free_memory();
+  for (int tries = 20; after + kTolerance < free_memory_ && tries > 0; --tries) {
+    usleep(100'000);
+    after = free_memory();
+  }
+  EXPECT_GE(after + kTolerance, free_memory_) << "memory is missing after " << suite.name();
+}
+
+std::string LeakCheck::new_complaints() {
+  std::array<char, 8192> record = {};
+  std::string complaints;
+  for (;;) {
+    ssize_t length = read(kernel_log_.get(), record.data(), record.size());
+    if (length < 0 && (errno == EPIPE || errno == EINTR))
+      continue;  // EPIPE: overwritten, goes on with what is there
+    if (length <= 0)
+      return complaints;
+    std::string_view line(record.data(), static_cast<size_t>(length));
+    for (std::string_view word : kComplaints) {
+      if (line.find(word) == line.npos)
+        continue;
+      complaints += line;
+      break;
+    }
+  }
+}
+
+}  // namespace dmawire::test

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <string>
+
+#include <dmawire/unique_fd.hpp>
+
+namespace dmawire::test {
+
+/// After every test: the module holds what it held before, and the kernel has complained about
+/// nothing. After every suite: free memory is back.
+class LeakCheck : public testing::EmptyTestEventListener {
+ public:
+  LeakCheck();
+
+  void OnTestSuiteStart(const testing::TestSuite& suite) override;
+  void OnTestStart(const testing::TestInfo& test) override;
+  void OnTestEnd(const testing::TestInfo& test) override;
+  void OnTestSuiteEnd(const testing::TestSuite& suite) override;
+
+ private:
+  std::string new_complaints();
+
+  UniqueFd kernel_log_;
+  uint64_t buffers_ = 0;
+  uint64_t bytes_ = 0;
+  uint64_t free_memory_ = 0;
+};
+
+}  // namespace dmawire::test

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <string>
+
+#include <dmawire/stream.hpp>
+#include <dmawire/unique_fd.hpp>
+
+namespace dmawire::test {
+
+/// Two ends of a TCP connection on this machine.
+struct Loopback {
+  UniqueFd near;
+  UniqueFd far;
+
+  explicit Loopback(const std::string& host = "127.0.0.1") {
+    const UniqueFd listener = listen_stream({host, "0"});
+    near = connect_stream({host, std::to_string(local_port(listener.get()))});
+    far = accept_stream(listener.get());
+  }
+};
+
+}  // namespace dmawire::test

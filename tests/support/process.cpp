@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT
+#include "process.hpp"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+#include "hang_report.hpp"
+
+namespace dmawire::test {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr auto poll_interval = std::chrono::milliseconds{5};
+constexpr int exec_failed = 126;
+
+std::string contents(int fd) {
+  std::string text;
+  char chunk[65536];
+  off_t offset = 0;
+  for (ssize_t count; (count = ::pread(fd, chunk, sizeof(chunk), offset)) > 0; offset += count) {
+    text.append(chunk, static_cast<std::size_t>(count));
+  }
+  return text;
+}
+
+bool enter_namespace(const std::string& name) {
+  const UniqueFd fd{::open(("/run/netns/" + name).c_str(), O_RDONLY | O_CLOEXEC)};
+  return fd.valid() && ::setns(fd.get(), CLONE_NEWNET) == 0;
+}
+
+/// In the child, between fork and exec.
+[[noreturn]] void become(char* const* command, const Process::Options& options, int input, int out,
+                         int err) {
+  bool ready = options.netns.empty() || enter_namespace(options.netns);
+  ready = ready && ::dup2(input, 0) == 0 && ::dup2(out, 1) == 1 && ::dup2(err, 2) == 2;
+  if (options.locked_memory_limit >= 0) {
+    const rlimit limit{static_cast<rlim_t>(options.locked_memory_limit),
+                       static_cast<rlim_t>(options.locked_memory_limit)};
+    ready = ready && ::setrlimit(RLIMIT_MEMLOCK, &limit) == 0;
+  }
+  if (options.user != 0) {
+    ready = ready && ::setgid(options.user) == 0 && ::setuid(options.user) == 0;
+  }
+  ::signal(SIGPIPE, SIG_DFL);
+  if (ready) {
+    ::execvp(command[0], command);
+  }
+  ::_exit(exec_failed);
+}
+
+}  // namespace
+
+Process::Process(std::vector<std::string> command, const Options& options)
+    : out_(::memfd_create("stdout", MFD_CLOEXEC)), err_(::memfd_create("stderr", MFD_CLOEXEC)) {
+  const UniqueFd null{::open("/dev/null", O_RDONLY | O_CLOEXEC)};
+  std::vector<char*> words;
+  for (std::string& word : command) {
+    words.push_back(word.data());
+  }
+  words.push_back(nullptr);
+
+  pid_ = ::fork();
+  if (pid_ == 0) {
+    become(words.data(), options, options.input >= 0 ? options.input : null.get(), out_.get(),
+           err_.get());
+  }
+}
+
+Process::~Process() {
+  if (pid_ > 0) {
+    kill();
+    ::waitpid(pid_, nullptr, 0);
+  }
+}
+
+void Process::kill() noexcept {
+  ::kill(pid_, SIGKILL);
+}
+
+Process::Result Process::wait(std::chrono::seconds timeout) {
+  const Clock::time_point deadline = Clock::now() + timeout;
+  int status = 0;
+  rusage usage{};
+  while (::wait4(pid_, &status, WNOHANG, &usage) == 0) {
+    if (Clock::now() > deadline) {
+      ADD_FAILURE() << "process " << pid_
+                    << " did not end in time; it said: " << contents(err_.get())
+                    << "\nThis is where it hangs:" << describe_hang(pid_);
+      kill();
+      ::wait4(pid_, &status, 0, &usage);
+      break;
+    }
+    std::this_thread::sleep_for(poll_interval);
+  }
+  pid_ = -1;
+  return {.status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status),
+          .out = contents(out_.get()),
+          .err = contents(err_.get()),
+          .peak_memory = usage.ru_maxrss * 1024};
+}
+
+std::string Process::wait_for_line(const std::string& text) {
+  const Clock::time_point deadline = Clock::now() + std::chrono::seconds{30};
+  while (Clock::now() < deadline) {
+    std::istringstream lines{contents(err_.get())};
+    for (std::string line; std::getline(lines, line);) {
+      if (line.find(text) != std::string::npos && !lines.eof()) {
+        return line;
+      }
+    }
+    std::this_thread::sleep_for(poll_interval);
+  }
+  ADD_FAILURE() << "no line with '" << text << "' came; only: " << contents(err_.get());
+  return {};
+}
+
+std::chrono::milliseconds Process::cpu_time() const {
+  std::ifstream file{"/proc/" + std::to_string(pid_) + "/stat"};
+  std::string text;
+  std::getline(file, text);
+  // The name, in parentheses, may hold anything; user and system time are the 12th and 13th after
+  // it.
+  std::istringstream fields{text.substr(text.rfind(')') + 2)};
+  std::string skipped;
+  for (int i = 0; i < 11; ++i) {
+    fields >> skipped;
+  }
+  long user = 0;
+  long system = 0;
+  fields >> user >> system;
+  return std::chrono::milliseconds{(user + system) * 1000 / ::sysconf(_SC_CLK_TCK)};
+}
+
+long Process::memory(const std::string& field) const {
+  std::ifstream file{"/proc/" + std::to_string(pid_) + "/status"};
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with(field + ":")) {
+      return std::stol(line.substr(field.size() + 1)) * 1024;
+    }
+  }
+  return -1;
+}
+
+InNamespace::InNamespace(const std::string& name)
+    : before_(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)) {
+  EXPECT_TRUE(enter_namespace(name)) << "no network namespace " << name;
+}
+
+InNamespace::~InNamespace() {
+  ::setns(before_.get(), CLONE_NEWNET);
+}
+
+}  // namespace dmawire::test

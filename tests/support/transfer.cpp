@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+#include "transfer.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+namespace dmawire::test {
+namespace {
+
+/// The build tells the host's tests where the program is; in a guest it is in the path.
+std::string program() {
+#ifdef URING_APP
+  return URING_APP;
+#else
+  return "uring_app";
+#endif
+}
+
+Words join(Words first, const Words& second) {
+  first.insert(first.end(), second.begin(), second.end());
+  return first;
+}
+
+}  // namespace
+
+Receiver::Receiver(const Words& options, const std::string& netns)
+    : process_(join({program(), "recv", "0", "--json"}, options), {.netns = netns}) {
+  const std::string line = process_.wait_for_line("listening on port ");
+  port_ = line.substr(line.rfind(' ') + 1);
+}
+
+Words send_command(const std::string& host, const std::string& port, const Words& options) {
+  return join({program(), "send", host + ":" + port, "--json"}, options);
+}
+
+bool Outcome::verified() const {
+  return sender.status == 0 && receiver.status == 0 && !sent["xxh3"].is_null() &&
+         sent["xxh3"] == received["xxh3"] && sent["bytes"] == received["bytes"];
+}
+
+Outcome transfer(const Wire& wire, const Words& options, int input) {
+  Receiver receiver{{"--hash"}, wire.destination_netns};
+  Process sender{send_command(wire.host, receiver.port(), join({"--hash"}, options)),
+                 {.netns = wire.source_netns, .input = input}};
+  Outcome outcome{.sender = sender.wait(), .receiver = {}, .sent = {}, .received = {}};
+  if (outcome.sender.status == 0) {
+    outcome.sent = nlohmann::json::parse(outcome.sender.out);
+    outcome.receiver = receiver.process().wait();
+  } else {
+    receiver.process().kill();
+    outcome.receiver = receiver.process().wait();
+  }
+  if (outcome.receiver.status == 0) {
+    outcome.received = nlohmann::json::parse(outcome.receiver.out);
+  }
+  return outcome;
+}
+
+}  // namespace dmawire::test

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "process.hpp"
+
+namespace dmawire::test {
+
+using Words = std::vector<std::string>;
+
+/// A `uring_app recv` that listens on a free port.
+class Receiver {
+ public:
+  explicit Receiver(const Words& options = {}, const std::string& netns = {});
+
+  [[nodiscard]] const std::string& port() const noexcept { return port_; }
+  Process& process() noexcept { return process_; }
+
+ private:
+  Process process_;
+  std::string port_;
+};
+
+/// A `uring_app send` to HOST:PORT.
+Words send_command(const std::string& host, const std::string& port, const Words& options);
+
+/// What came of a transfer: both ends' exit statuses and, of an end that succeeded, its report.
+struct Outcome {
+  Process::Result sender;
+  Process::Result receiver;
+  nlohmann::json sent;
+  nlohmann::json received;
+
+  /// Both succeeded, and what came is what was sent.
+  [[nodiscard]] bool verified() const;
+  [[nodiscard]] std::string complaints() const { return sender.err + receiver.err; }
+};
+
+/// Where the two ends are and how they reach each other.
+struct Wire {
+  std::string source_netns = {};
+  std::string destination_netns = {};
+  std::string host = "127.0.0.1";
+};
+
+/// Sends what `options` say from one `uring_app` to another, hashes at both ends.
+Outcome transfer(const Wire& wire, const Words& options, int input = -1);
+
+}  // namespace dmawire::test

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+#include <dmawire/device.hpp>
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+
+#include <cerrno>
+#include <dmawire/error.hpp>
+#include <string>
+
+#include "fake_sys.hpp"
+
+namespace dmawire::test {
+namespace {
+
+template <int Code>
+int fail_to_open(const char*, int) {
+  errno = Code;
+  return -1;
+}
+
+int open_null(const char*, int flags) {
+  return ::open("/dev/null", flags);
+}
+
+template <int Code>
+int fail_ioctl(int, unsigned long, void*) {
+  errno = Code;
+  return -1;
+}
+
+template <typename Action>
+std::string message_of(Action action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(Device, SaysThatTheModuleIsNotLoaded) {
+  FakeSys fake;
+  fake->open = fail_to_open<ENOENT>;
+  EXPECT_NE(message_of([] { const Device device; }).find("the module is not loaded"),
+            std::string::npos);
+}
+
+TEST(Device, SaysThatTheNodeMayNotBeOpened) {
+  FakeSys fake;
+  fake->open = fail_to_open<EACCES>;
+  EXPECT_NE(message_of([] { const Device device; }).find("run as root"), std::string::npos);
+}
+
+TEST(Device, SaysWhichLimitABufferExceeds) {
+  FakeSys fake;
+  fake->open = open_null;
+  const Device device;
+  fake->ioctl = fail_ioctl<EDQUOT>;
+  EXPECT_NE(message_of([&] { (void)device.create(4096, DMAWIRE_BIDIRECTIONAL); }).find("max_bytes"),
+            std::string::npos);
+  fake->ioctl = fail_ioctl<EMFILE>;
+  EXPECT_NE(message_of([&] { (void)device.create(4096, DMAWIRE_BIDIRECTIONAL); }).find("ulimit -n"),
+            std::string::npos);
+  fake->ioctl = fail_ioctl<ENOMEM>;
+  EXPECT_NE(
+      message_of([&] { (void)device.create(4096, DMAWIRE_BIDIRECTIONAL); }).find("free memory"),
+      std::string::npos);
+}
+
+TEST(Device, PassesErrorsOfInfoAndQueryOn) {
+  FakeSys fake;
+  fake->open = open_null;
+  const Device device;
+  fake->ioctl = fail_ioctl<EXDEV>;
+  EXPECT_NE(message_of([&] { (void)device.query(5); }).find("EXDEV"), std::string::npos);
+  EXPECT_NE(message_of([&] { (void)device.info(); }).find("EXDEV"), std::string::npos);
+}
+
+TEST(Device, AsksForWhatTheHeaderSpecifies) {
+  FakeSys fake;
+  fake->open = open_null;
+  const Device device;
+  static dmawire_create asked;
+  fake->ioctl = [](int, unsigned long command, void* argument) {
+    EXPECT_EQ(command, static_cast<unsigned long>(DMAWIRE_IOC_CREATE));
+    auto* request = static_cast<dmawire_create*>(argument);
+    asked = *request;
+    request->out_length = 8192;
+    request->out_fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+    return 0;
+  };
+  const Buffer buffer = device.create(5000, DMAWIRE_FROM_DEVICE);
+  EXPECT_EQ(asked.size, sizeof(asked));
+  EXPECT_EQ(asked.length, 5000U);
+  EXPECT_EQ(asked.direction, static_cast<unsigned>(DMAWIRE_FROM_DEVICE));
+  EXPECT_EQ(asked.node, -1);
+  EXPECT_EQ(asked.fd_flags, static_cast<unsigned>(O_RDWR | O_CLOEXEC));
+  EXPECT_EQ(asked.flags + asked.reserved, 0U);
+  EXPECT_EQ(buffer.length(), 8192U);
+  EXPECT_EQ(buffer.kind(), Buffer::Kind::dma_buf);
+
+  (void)device.create(5000, DMAWIRE_FROM_DEVICE, DMAWIRE_BACKING_PAGES, DMAWIRE_CREATE_FOLIOS_64K);
+  EXPECT_EQ(asked.flags, unsigned{DMAWIRE_CREATE_FOLIOS_64K});
+}
+
+}  // namespace
+}  // namespace dmawire::test

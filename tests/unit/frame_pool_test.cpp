@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+#include <dmawire/frame_pool.hpp>
+
+#include <gtest/gtest.h>
+
+#include <dmawire/error.hpp>
+#include <dmawire/exporters.hpp>
+#include <set>
+
+namespace dmawire::test {
+namespace {
+
+FramePool make_pool(std::uint32_t frames, std::size_t length) {
+  return make_pool(Exporter::memfd, frames, length);
+}
+
+TEST(FramePool, GivesEveryFrameOnceAndThenNone) {
+  FramePool pool = make_pool(3, 100);
+  std::vector<Frame> held;
+  std::set<std::uint32_t> indexes;
+  while (auto frame = pool.take()) {
+    EXPECT_EQ(frame->bytes().size(), 100U);
+    indexes.insert(frame->index());
+    held.push_back(std::move(*frame));
+  }
+  EXPECT_EQ(indexes, (std::set<std::uint32_t>{0, 1, 2}));
+  EXPECT_EQ(pool.available(), 0U);
+}
+
+TEST(FramePool, GetsAFrameBackWhenItsHolderIsGone) {
+  FramePool pool = make_pool(1, 100);
+  { const auto frame = pool.take(); }
+  EXPECT_EQ(pool.available(), 1U);
+}
+
+TEST(FramePool, GetsAFrameBackOnceEvenIfItWasMoved) {
+  FramePool pool = make_pool(2, 100);
+  {
+    auto first = pool.take();
+    Frame second{std::move(*first)};
+    first.reset();
+    EXPECT_EQ(pool.available(), 1U);
+    second = std::move(*pool.take());  // returns what it held
+    EXPECT_EQ(pool.available(), 1U);
+  }
+  EXPECT_EQ(pool.available(), 2U);
+}
+
+TEST(FramePool, RefusesBuffersShorterThanAFrame) {
+  EXPECT_THROW(FramePool(make_buffers(Exporter::memfd, Layout::pages, 1, 100), 5000, 1), Error);
+}
+
+}  // namespace
+}  // namespace dmawire::test

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: MIT
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <linux/dma-buf.h>
+
+#include <cerrno>
+#include <dmawire/buffer.hpp>
+#include <dmawire/cpu_access.hpp>
+#include <dmawire/error.hpp>
+#include <dmawire/exporters.hpp>
+#include <dmawire/mapping.hpp>
+#include <vector>
+
+#include "fake_sys.hpp"
+
+namespace dmawire::test {
+namespace {
+
+TEST(Buffer, OfAMemfdHasWholePagesOfZeros) {
+  const Buffer buffer = Buffer::memfd(5000);
+  EXPECT_EQ(buffer.length() % 4096, 0U);
+  EXPECT_GE(buffer.length(), 5000U);
+  const Mapping mapping{buffer.fd(), buffer.length()};
+  for (const std::byte byte : mapping.bytes()) {
+    ASSERT_EQ(byte, std::byte{0});
+  }
+}
+
+TEST(Buffer, SaysWhyThereIsNoMemfd) {
+  FakeSys fake;
+  fake->memfd_create = [](const char*, unsigned) {
+    errno = EMFILE;
+    return -1;
+  };
+  EXPECT_THROW((void)Buffer::memfd(1), Error);
+}
+
+TEST(Buffer, SaysWhyAMemfdCannotGrow) {
+  FakeSys fake;
+  fake->ftruncate = [](int, off_t) {
+    errno = ENOSPC;
+    return -1;
+  };
+  EXPECT_THROW((void)Buffer::memfd(1), Error);
+}
+
+TEST(Mapping, OutlivesTheDescriptorAndMoves) {
+  Mapping mapping;
+  {
+    const Buffer buffer = Buffer::memfd(4096);
+    mapping = Mapping{buffer.fd(), buffer.length()};
+  }
+  mapping.bytes()[0] = std::byte{42};
+  const Mapping moved{std::move(mapping)};
+  EXPECT_EQ(moved.bytes()[0], std::byte{42});
+  EXPECT_TRUE(mapping.bytes().empty());  // NOLINT(bugprone-use-after-move): that is what is tested
+}
+
+TEST(Mapping, ThrowsWhereThereIsNothingToMap) {
+  EXPECT_THROW(Mapping(-1, 4096), Error);
+}
+
+TEST(Exporters, SayThatAKernelLacksOne) {
+  FakeSys fake;
+  fake->open = [](const char*, int) {
+    errno = ENOENT;
+    return -1;
+  };
+  for (const Exporter exporter : {Exporter::dmawire, Exporter::udmabuf, Exporter::dma_heap}) {
+    try {
+      (void)make_buffers(exporter, Layout::pages, 1, 4096);
+      FAIL() << name(exporter);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), Error::Kind::impossible) << name(exporter);
+    }
+  }
+}
+
+std::vector<unsigned long> syncs;
+
+int record_sync(int, unsigned long request, void* argument) {
+  EXPECT_EQ(request, static_cast<unsigned long>(DMA_BUF_IOCTL_SYNC));
+  syncs.push_back(static_cast<dma_buf_sync*>(argument)->flags);
+  if (syncs.size() == 1) {
+    errno = EINTR;  // ask again
+    return -1;
+  }
+  return 0;
+}
+
+Buffer pretended_dma_buf() {
+  return {UniqueFd{::open("/dev/null", O_RDWR | O_CLOEXEC)}, 4096, Buffer::Kind::dma_buf};
+}
+
+TEST(CpuAccess, StartsAndEndsAndAsksAgainWhenInterrupted) {
+  FakeSys fake;
+  fake->ioctl = record_sync;
+  syncs.clear();
+  const Buffer buffer = pretended_dma_buf();
+  {
+    const CpuAccess access{buffer, CpuAccess::Intent::write};
+    EXPECT_FALSE(access.error());
+  }
+  EXPECT_EQ(syncs, (std::vector<unsigned long>{DMA_BUF_SYNC_START | DMA_BUF_SYNC_WRITE,
+                                               DMA_BUF_SYNC_START | DMA_BUF_SYNC_WRITE,
+                                               DMA_BUF_SYNC_END | DMA_BUF_SYNC_WRITE}));
+}
+
+TEST(CpuAccess, DoesNotEndWhatDidNotStart) {
+  FakeSys fake;
+  static int calls;
+  calls = 0;
+  fake->ioctl = [](int, unsigned long, void*) {
+    ++calls;
+    errno = ENODEV;
+    return -1;
+  };
+  const Buffer buffer = pretended_dma_buf();
+  {
+    const CpuAccess access{buffer, CpuAccess::Intent::read};
+    EXPECT_EQ(access.error().value(), ENODEV);
+  }
+  EXPECT_EQ(calls, 1);
+}
+
+TEST(CpuAccess, LeavesOtherMemoryAlone) {
+  FakeSys fake;
+  fake->ioctl = [](int, unsigned long, void*) {
+    ADD_FAILURE();
+    return -1;
+  };
+  const Buffer buffer = Buffer::memfd(4096);
+  const CpuAccess access{buffer, CpuAccess::Intent::read_write};
+  EXPECT_FALSE(access.error());
+}
+
+}  // namespace
+}  // namespace dmawire::test

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT
+// What goes wrong on the way: packets lost and out of order, senders that are killed.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <chrono>
+#include <thread>
+
+#include <dmawire/stream.hpp>
+
+#include "../support/abi.hpp"
+#include "../support/guest.hpp"
+#include "../support/process.hpp"
+#include "../support/transfer.hpp"
+
+namespace dmawire::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+const Wire over_the_cards{.source_netns = "src", .destination_netns = "dst", .host = "192.0.2.2"};
+
+UniqueFd open_source(const char* path) {
+  return UniqueFd{open(path, O_RDONLY | O_CLOEXEC)};
+}
+
+class FaultyPath : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    const UniqueFd buffer = create_buffer(open_device().get(), kPage);
+    if (std::string{GetParam()} == "direct" && query(buffer.get()).out_direct != DMAWIRE_USABLE)
+      GTEST_SKIP() << "this kernel has no direct path";
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Every, FaultyPath,
+                         testing::Values("direct", "fixed", "plain", "msg", "copy"),
+                         [](const auto& instance) { return std::string{instance.param}; });
+
+/// src's card loses packets and sends some of them out of order while this lives.
+class BadCard {
+ public:
+  BadCard() {
+    load_kernel_module("sch_netem");
+    // One packet at a time: else it would be whole trains of them, and few.
+    expect_runs({"ip", "link", "set", "dev", "eth0", "gso_max_segs", "1"});
+    expect_runs({"tc", "qdisc", "add", "dev", "eth0", "root", "netem", "loss", "2%", "reorder",
+                 "10%", "50%", "delay", "2ms"});
+  }
+  ~BadCard() {
+    expect_runs({"tc", "qdisc", "del", "dev", "eth0", "root"});
+    expect_runs({"ip", "link", "set", "dev", "eth0", "gso_max_segs", "65535"});
+  }
+  BadCard(const BadCard&) = delete;
+  BadCard& operator=(const BadCard&) = delete;
+
+  [[nodiscard]] long lost() const {
+    const std::string text = in_src({"tc", "-s", "qdisc", "show", "dev", "eth0"}).out;
+    const size_t at = text.find("dropped ");
+    return at == text.npos ? -1 : std::stol(text.substr(at + 8));
+  }
+
+ private:
+  static Process::Result in_src(const Words& command) {
+    return Process{command, {.netns = "src"}}.wait();
+  }
+  static void expect_runs(const Words& command) {
+    const Process::Result result = in_src(command);
+    EXPECT_EQ(result.status, 0) << command[0] << ": " << result.out << result.err;
+  }
+};
+
+TEST_P(FaultyPath, KeepsOrderAndContentWherePacketsAreLostAndReordered) {
+  constexpr size_t total = kMiB;
+  const BadCard card;
+  const UniqueFd source = open_source("/dev/urandom");
+  const Outcome outcome = transfer(
+      over_the_cards, {"-", "--total", "1M", "--size", "16K", "--tx", GetParam()}, source.get());
+  EXPECT_TRUE(outcome.verified()) << outcome.complaints() << outcome.sent << outcome.received;
+  EXPECT_EQ(outcome.sent["bytes"], total);
+  EXPECT_GT(card.lost(), 0);
+}
+
+TEST_P(FaultyPath, ASenderKilledWithSendsInFlightLeavesNothing) {
+  UniqueFd listener;
+  {
+    const InNamespace there{"dst"};
+    listener = listen_stream({"", "0"});
+  }
+  const UniqueFd source = open_source("/dev/zero");
+  {
+    Process sender{send_command("192.0.2.2", std::to_string(local_port(listener.get())),
+                                {"-", "--tx", GetParam()}),
+                   {.netns = "src", .input = source.get()}};
+    UniqueFd connection = accept_stream(listener.get());
+    std::this_thread::sleep_for(300ms);  // nobody reads: until every buffer is full
+    EXPECT_GT(module_info().out_buffers, 0u);
+    sender.kill();
+    EXPECT_EQ(sender.wait(10s).status, 128 + SIGKILL);
+    // Its last packets wait for the receiver, and hold what they were sent from, until it goes.
+    connection.reset();
+  }
+  for (int tries = 100; module_info().out_buffers != 0 && tries > 0; --tries)
+    std::this_thread::sleep_for(50ms);
+  EXPECT_EQ(module_info().out_buffers, 0u);
+  EXPECT_EQ(module_info().out_bytes, 0u);
+  ASSERT_EQ(unload_dmawire(), 0);
+  ASSERT_EQ(load_dmawire(), 0);
+}
+
+}  // namespace
+}  // namespace dmawire::test
