@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash
+#
+# Figures from the guest, whose clock counts instructions: one CPU, no caches, a byte copied by `rep movs` as dear as the
+# emulator makes it. They compare the lengths of paths through the kernel, and repeat.
+
+GUEST=(ci/vm --icount --memory 3G --timeout 1500)
+readonly EMULATED="In the guest, whose clock counts instructions (2 ns each, one CPU): path lengths that repeat within 1 %, not \
+speeds of any machine. CPU is the busy time of the whole guest; \`thread\` is that of the sending thread alone."
+
+figure_guest-udp() {
+	publish guest-udp "UDP into a blackhole, one frame a send" \
+		"$EMULATED Frames of cold data from dmawire's buffers into a dummy device with an MTU of 65535, 32 in flight." \
+		"${GUEST[@]}" run -- uring_app bench 198.51.100.2:9 --netns src --proto udp --tx direct,fixed,plain,copy \
+		--layout pages,folios --size 4K,16K,65000 --gather 1 --depth 32 --total 64M --repeats 3 --json
+}
+
+figure_guest-gso() {
+	publish guest-gso "UDP datagrams of 1472 bytes, gathered (GSO)" \
+		"$EMULATED Neighbouring frames go out as one request with one notification, cut into datagrams by the kernel." \
+		"${GUEST[@]}" run -- uring_app bench 198.51.100.2:9 --netns src --proto udp --tx direct,fixed,copy \
+		--size 1472 --gather 1,16,44,64 --depth 256 --batch 64 --total 64M --repeats 3 --json
+}
+
+figure_guest-tcp() {
+	publish guest-tcp "TCP between two e1000e" \
+		"$EMULATED Both hosts are this guest, so the receiver's share is in the busy time and shown apart." \
+		"${GUEST[@]}" run -- uring_app bench --netns src,dst --tx direct,fixed,copy --verify \
+		--size 4K,64K,256K --gather 1,64 --depth 256 --batch 64 --total 32M --warm-up 0 --repeats 2 --json
+}
+
+figure_guest-setup() {
+	publish guest-setup "From nothing to the first send" \
+		"In the guest, whose clock counts instructions. \`make\` allocates the memory, \`register\` is all that is left to do \
+before a send: for \`direct\` nothing is mapped, for \`fixed\` everything is mapped and pinned (a memfd is allocated only \
+then). Buffers of 1 MiB. \`locked\` is what counts against the limit of locked memory, for a program that has no CAP_IPC_LOCK." \
+		"${GUEST[@]}" run -- prlimit --memlock=4294967296 setpriv --bounding-set=-ipc_lock --inh-caps=-all \
+		uring_app bench --setup --source dmawire,memfd --layout pages,folios \
+		--tx direct,fixed --size 64M,1G --repeats 2 --json
+}
+
+# Other people's programs, in the same guest on the same devices: rows of their own beside ours.
+peers() {
+	local protocol=$1 example=/usr/share/doc/liburing-dev/examples/send-zerocopy.c
+	# shellcheck disable=SC2016  # the root's shell expands
+	ci/vm root -- sh -ec 'cc -O2 -D_GNU_SOURCE -static -o /tmp/out "$1" -luring && cat /tmp/out' sh "$example" \
+		>"$DIR/send-zerocopy" || return
+	chmod 755 "$DIR/send-zerocopy"
+	"${GUEST[@]}" --add "$PARTS/peers:/peers" --add "$DIR/send-zerocopy:/usr/bin/send-zerocopy" \
+		run -- sh /peers "$protocol" >"$DIR/guest-peers-$protocol.json" || return
+}
+
+figure_guest-peers-udp() {
+	peers udp || return
+	present guest-peers-udp "UDP into a blackhole: liburing's own example beside uring_app" \
+		"$EMULATED \`send-zerocopy\` is the example of Debian 13's liburing; its buffers are registered (fixed)." \
+		"    ci/bench guest-peers-udp"
+}
+
+figure_guest-peers-tcp() {
+	peers tcp || return
+	present guest-peers-tcp "TCP between two e1000e: iperf3 and liburing's example beside uring_app" \
+		"$EMULATED Both ends are in this guest. iperf3 -Z is sendfile(2); \`send-zerocopy\` is the example of Debian 13's \
+liburing. Their receiver is iperf3's or \`uring_app recv\`, whose cost is in the busy time." \
+		"    ci/bench guest-peers-tcp"
+}

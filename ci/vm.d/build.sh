@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash
+#
+# The module and the guest's programs, built inside the root. Build directories are the cache's, one per checkout.
+
+# What changes when a file below the named places does. Sizes and times, as make would look at them.
+fingerprint() {
+	find "$@" -type d \( -name .git -o -name 'build*' \) -prune -o \( -type f -o -type l \) -printf '%p %s %T@\n' |
+		LC_ALL=C sort | sha256sum | cut -c1-16
+}
+
+# Sets BUILD (this checkout's place in the cache), MODULE_DIR and PROGRAM_DIR.
+ensure_builds() {
+	local place
+	[[ -e $CHECKOUT/kmod/Makefile ]] || die "$CHECKOUT has no kmod/Makefile"
+	[[ -e $CHECKOUT/CMakeLists.txt ]] || die "$CHECKOUT has no CMakeLists.txt"
+	BUILD=$CACHE/build/$(key_of "$CHECKOUT")
+	MODULE_DIR=$BUILD/kmod-$KERNEL_VERSION
+	PROGRAM_DIR=$BUILD/stage
+	mkdir -p "$BUILD"
+	place=$(basename "$BUILD")
+	locked "build-$place" build_all
+}
+
+build_all() {
+	printf '%s\n' "$CHECKOUT" >"$BUILD/checkout"
+	build_module
+	build_programs
+}
+
+# once STAMP KEY COMMAND...: COMMAND, unless it was done for this KEY.
+once() {
+	local stamp=$1 key=$2
+	shift 2
+	[[ ! -r $stamp || $(<"$stamp") != "$key" ]] || return 0
+	rm -f "$stamp"
+	"$@"
+	printf '%s\n' "$key" >"$stamp"
+}
+
+build_module() {
+	local key
+	key=$(key_of "$KERNEL_VERSION" "$(fingerprint "$CHECKOUT/kmod" "$CHECKOUT/include")")
+	once "$MODULE_DIR.stamp" "$key" compile_module
+}
+
+compile_module() {
+	mkdir -p "$MODULE_DIR"
+	quietly "building the module for $KERNEL_VERSION" in_root --bind "$CHECKOUT:/src:ro" --bind "$MODULE_DIR:/build" -- \
+		/parts/compile-module "$KERNEL_VERSION"
+	find "$MODULE_DIR/kmod" -name dmawire.ko | grep -q . || die "make -C kmod made no dmawire.ko"
+}
+
+build_programs() {
+	local key
+	local -a places=()
+	mapfile -t places < <(find "$CHECKOUT" -mindepth 1 -maxdepth 1 \
+		! -name .git ! -name kmod ! -name ci ! -name docs ! -name '*.md' ! -name 'build*' | LC_ALL=C sort)
+	key=$(key_of "$(<"$ROOT/.dmawire-stamp")" "$(fingerprint "${places[@]}")")
+	once "$BUILD/programs.stamp" "$key" compile_programs
+}
+
+compile_programs() {
+	say "building the programs"
+	mkdir -p "$BUILD/programs"
+	rm -rf "$PROGRAM_DIR"
+	mkdir -p "$PROGRAM_DIR"
+	quietly "building the programs" in_root --bind "$CHECKOUT:/src:ro" --bind "$BUILD/programs:/build" \
+		--bind "$PROGRAM_DIR:/stage" -- /parts/compile-programs
+}

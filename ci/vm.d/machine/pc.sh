@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash disable=SC2034  # read by the other parts
+#
+# Machine `pc`: x86-64 q35 with the stock Debian kernel. What is here is all that another machine has to say:
+# its qemu, its console, its modules, and its arguments.
+
+MACHINE_QEMU=qemu-system-x86_64
+MACHINE_CONSOLE=ttyS0
+MACHINE_KVM=yes
+
+# Loaded by init before anything else. A name that is built into the kernel is fine.
+MACHINE_MODULES=(virtio_pci virtio_console e1000e dummy)
+
+# There for `modprobe`; one that a kernel does not have is left out.
+MACHINE_MODULES_AT_HAND=(
+	virtio_rng virtio_blk ext4 loop tun veth ifb sch_netem sch_fq sch_fq_codel cls_u32 cls_matchall act_mirred tcp_bbr
+	tcp_diag udmabuf system_heap cma_heap vgem vivid
+)
+
+# On a busy host a software CPU gets too few timer ticks while the kernel checks that they come, and it panics: no check.
+# Mitigations cost a software CPU dearly and protect nobody here; its clock is as steady as the host's. With MSI-X qemu's
+# e1000e loses the interrupt that says "link up", and the driver looks again only after two seconds: plain interrupts it is.
+MACHINE_APPEND="e1000e.IntMode=0,0 mitigations=off tsc=reliable no_timer_check"
+
+# A software CPU that says it has fast string moves is given `rep movsb`, and moves a byte at a time; without, eight. Under
+# --icount it keeps them: there a copied byte is counted as the stock kernel would have it on today's processors.
+#
+# machine_arguments ACCEL CPUS MEMORY: fills QEMU_ARGS. NIC eth0 becomes src's, eth1 dst's: in the order of the slots.
+machine_arguments() {
+	local accel=$1 cpus=$2 memory=$3
+	QEMU_ARGS=(-machine q35 -m "$memory" -smp "$cpus")
+	case $accel in
+	kvm) QEMU_ARGS+=(-accel kvm -cpu host) ;;
+	tcg) QEMU_ARGS+=(-accel "tcg,thread=multi" -cpu "max,erms=off,fsrm=off") ;;
+	icount) QEMU_ARGS+=(-accel "tcg,thread=single" -cpu max -icount "shift=1,sleep=off") ;;
+	esac
+	# Without ROM files: nobody boots from these NICs.
+	QEMU_ARGS+=(
+		-netdev "hubport,id=src,hubid=0" -device "e1000e,netdev=src,mac=02:00:00:00:00:01,addr=0x10,romfile="
+		-netdev "hubport,id=dst,hubid=0" -device "e1000e,netdev=dst,mac=02:00:00:00:00:02,addr=0x11,romfile="
+		-device "edu,addr=0x12"
+		-object "rng-random,id=rng,filename=/dev/urandom" -device "virtio-rng-pci,rng=rng"
+	)
+}

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash
+#
+# The Debian 13 root in the cache: it compiles everything, and the guest's tools are taken from it.
+
+# in_root [--bind FROM:TO[:ro]]... -- COMMAND...
+# Mounts live in a namespace of their own and processes in another, so whatever happens nothing is left behind.
+in_root() {
+	local -a binds=()
+	while [[ $1 != -- ]]; do
+		binds+=("$2")
+		shift 2
+	done
+	shift
+	unshare --mount --pid --fork --kill-child --propagation private \
+		bash "$PARTS/enter-root" "$ROOT" "${#binds[@]}" "${binds[@]}" "$@"
+}
+
+ensure_root() {
+	ROOT=$CACHE/root
+	local want
+	want=$(key_of "$SUITE" "${BUILD_PACKAGES[@]}" "${GUEST_PACKAGES[@]}")
+	[[ -r $ROOT/.dmawire-stamp && $(<"$ROOT/.dmawire-stamp") == "$want" ]] || locked root make_root "$want"
+}
+
+make_root() {
+	local want=$1
+	# The one who had the lock before us may have done it.
+	[[ ! -r $ROOT/.dmawire-stamp || $(<"$ROOT/.dmawire-stamp") != "$want" ]] || return 0
+	if [[ ! -d $ROOT ]]; then
+		say "making the Debian 13 root in $CACHE (once, about a minute)"
+		bootstrap_root
+	fi
+	say "installing packages in the Debian 13 root (once, about a minute)"
+	# Also mends a root whose installation was interrupted.
+	quietly "installing packages in the Debian 13 root" install_in_root "${BUILD_PACKAGES[@]}" "${GUEST_PACKAGES[@]}"
+	printf '%s\n' "$want" >"$ROOT/.dmawire-stamp"
+}
+
+bootstrap_root() {
+	local mirror
+	rm -rf "$CACHE"/root.tmp.*
+	mirror=$(host_mirror)
+	local tmp=$CACHE/root.tmp.$$
+	mkdir -p "$CACHE/debs"
+	quietly debootstrap unshare --mount --pid --fork --kill-child --mount-proc --propagation private \
+		debootstrap --variant=minbase --cache-dir="$CACHE/debs" --include=ca-certificates \
+		"$SUITE" "$tmp" ${mirror:+"$mirror"}
+	add_backports "$tmp"
+	mkdir -p "$tmp"/{src,build,stage,kernel,parts}
+	mv "$tmp" "$ROOT"
+}
+
+# The same mirror that served the base system.
+add_backports() {
+	local root=$1 uri
+	uri=$(awk '$1 == "deb" { print $2; exit }' "$root/etc/apt/sources.list")
+	printf 'deb %s %s main\n' "$uri" "$SUITE" "$uri" "$SUITE-backports" >"$root/etc/apt/sources.list"
+	cat >"$root/etc/apt/apt.conf.d/90dmawire" <<-'END'
+		APT::Install-Recommends "false";
+		Acquire::Languages "none";
+		Dpkg::Use-Pty "false";
+	END
+	cat >"$root/etc/dpkg/dpkg.cfg.d/90dmawire" <<-'END'
+		force-unsafe-io
+		path-exclude=/usr/share/man/*
+		path-exclude=/usr/share/locale/*
+	END
+	# No service may start because its package is unpacked here.
+	printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
+	chmod 755 "$root/usr/sbin/policy-rc.d"
+	# A host behind a proxy has told its own apt about it.
+	cp -L /etc/resolv.conf "$root/etc/resolv.conf" 2>/dev/null || true
+}
+
+# Caller holds the lock `root`. What was fetched stays until it is installed, for the next try.
+install_in_root() {
+	mkdir -p "$CACHE/debs" &&
+		in_root --bind "$CACHE/debs:/var/cache/apt/archives" -- /parts/install-packages "$@" &&
+		rm -rf "$CACHE/debs"
+}
+
+# run_in_root COMMAND...: for other scripts of this repository (lint); ends with COMMAND's status.
+run_in_root() {
+	local status=0
+	ensure_checkpatch
+	in_root --bind "$CHECKOUT:/src:ro" --bind "$CACHE/checkpatch:/kernel:ro" -- env --chdir=/src \
+		KDIR="/usr/src/linux-headers-$KERNEL_VERSION" CHECKPATCH=/kernel/checkpatch.pl "$@" || status=$?
+	exit "$status"
+}

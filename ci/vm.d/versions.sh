@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash disable=SC2034  # read by the other parts
+#
+# Everything the harness supports or installs, by name, stands in this file and nowhere else.
+
+SUITE=trixie
+
+# Kernels: name -> the suite whose metapackages (linux-image-amd64, linux-headers-amd64) name the version.
+# No version is pinned: `ci/vm update` asks the archive again.
+declare -A KERNEL_SUITE=(
+	[stable]=$SUITE
+	[backports]=$SUITE-backports
+)
+DEFAULT_KERNEL=backports
+DEFAULT_MACHINE=pc
+
+# The compiler Debian 13's kernels are built with; kbuild insists on the same major.
+KERNEL_CC=gcc-14
+
+# command of the host -> the package that brings it
+declare -A HOST_COMMANDS=(
+	[debootstrap]=debootstrap
+	[cpio]=cpio
+	[unshare]=util-linux
+	[flock]=util-linux
+	[tail]=coreutils
+)
+HOST_NEEDS=(debootstrap cpio unshare flock tail)
+
+# What builds the module and the programs, what checks them, and what runs them.
+BUILD_PACKAGES=(
+	qemu-system-x86 "$KERNEL_CC" g++ cmake ninja-build make pkg-config kmod rsync xz-utils zstd sparse perl
+	liburing-dev libdrm-dev libcli11-dev libxxhash-dev nlohmann-json3-dev libfmt-dev libgtest-dev
+)
+
+# What the guest's commands come from (see GUEST_COMMANDS).
+GUEST_PACKAGES=(
+	busybox-static iproute2 ethtool iputils-ping socat netcat-openbsd curl iperf3 strace procps v4l-utils
+)
+
+# Commands copied into the guest with their libraries; all else there is busybox. Debian's busybox prefers its own applets
+# whatever PATH says, so whoever starts other commands (sh, env, xargs ...) must be the real one, or `ip` is busybox's.
+GUEST_COMMANDS=(
+	sh dash env xargs find nice nohup setsid chroot script watch
+	bash ip ss tc ethtool ping socat nc.openbsd curl iperf3 strace lsmod modprobe modinfo rmmod insmod
+	v4l2-ctl taskset prlimit setpriv unshare nsenter timeout
+)
+
+# What builds and runs the programs and unit tests on the host, and what ci/lint calls there: command -> package.
+HOST_BUILD_PACKAGES=(
+	g++ cmake ninja-build pkg-config make git
+	liburing-dev libdrm-dev libcli11-dev libxxhash-dev nlohmann-json3-dev libfmt-dev libgtest-dev
+)
+declare -A LINT_COMMANDS=(
+	[clang-format]=clang-format [clang-tidy]=clang-tidy [cppcheck]=cppcheck [shellcheck]=shellcheck [codespell]=codespell
+)
