@@ -9,23 +9,27 @@ fingerprint() {
 		LC_ALL=C sort | sha256sum | cut -c1-16
 }
 
-# Sets BUILD (this checkout's place in the cache), MODULE_DIR and PROGRAM_DIR.
+# Sets BUILD (this checkout's place in the cache), MODULE_DIR, and PROGRAMS: those of ours that the guest gets.
 ensure_builds() {
 	local place
 	[[ -e $CHECKOUT/kmod/Makefile ]] || die "$CHECKOUT has no kmod/Makefile"
 	[[ -e $CHECKOUT/CMakeLists.txt ]] || die "$CHECKOUT has no CMakeLists.txt"
 	BUILD=$CACHE/build/$(key_of "$CHECKOUT")
 	MODULE_DIR=$BUILD/kmod-$KERNEL_VERSION
-	PROGRAM_DIR=$BUILD/stage
+	PROGRAMS=(uring_app)
+	[[ $TESTS == no ]] || PROGRAMS+=(dmawire_vm_test)
 	mkdir -p "$BUILD"
 	place=$(basename "$BUILD")
 	locked "build-$place" build_all
 }
 
 build_all() {
+	local program
 	printf '%s\n' "$CHECKOUT" >"$BUILD/checkout"
 	build_module
-	build_programs
+	for program in "${PROGRAMS[@]}"; do
+		build_program "$program"
+	done
 }
 
 # once STAMP KEY COMMAND...: COMMAND, unless it was done for this KEY.
@@ -51,20 +55,20 @@ compile_module() {
 	find "$MODULE_DIR/kmod" -name dmawire.ko | grep -q . || die "make -C kmod made no dmawire.ko"
 }
 
-build_programs() {
+build_program() {
 	local key
 	local -a places=()
 	mapfile -t places < <(find "$CHECKOUT" -mindepth 1 -maxdepth 1 \
 		! -name .git ! -name kmod ! -name ci ! -name docs ! -name '*.md' ! -name 'build*' | LC_ALL=C sort)
 	key=$(key_of "$(<"$ROOT/.dmawire-stamp")" "$(fingerprint "${places[@]}")")
-	once "$BUILD/programs.stamp" "$key" compile_programs
+	once "$BUILD/$1.stamp" "$key" compile_program "$1"
 }
 
-compile_programs() {
-	say "building the programs"
-	mkdir -p "$BUILD/programs"
-	rm -rf "$PROGRAM_DIR"
-	mkdir -p "$PROGRAM_DIR"
-	quietly "building the programs" in_root --bind "$CHECKOUT:/src:ro" --bind "$BUILD/programs:/build" \
-		--bind "$PROGRAM_DIR:/stage" -- /parts/compile-programs
+compile_program() {
+	local program=$1 stage=$BUILD/$1.stage
+	say "building $program"
+	rm -rf "$stage"
+	mkdir -p "$BUILD/programs" "$stage"
+	quietly "building $program" in_root --bind "$CHECKOUT:/src:ro" --bind "$BUILD/programs:/build" \
+		--bind "$stage:/stage" -- /parts/compile-program "$program"
 }

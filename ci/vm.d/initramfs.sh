@@ -11,7 +11,7 @@ pack() {
 		cpio --quiet --null --create --format=newc --owner=+0:+0 --io-size=1048576)
 }
 
-# Sets BASE_CPIO, MODULE_CPIO and PROGRAM_CPIO.
+# Sets BASE_CPIO, MODULE_CPIO and PROGRAM_CPIOS.
 ensure_archives() {
 	local key
 	key=$(key_of "$KERNEL_VERSION" "$(<"$ROOT/.dmawire-stamp")" "${GUEST_COMMANDS[@]}" "${MACHINE_MODULES[@]}" \
@@ -19,7 +19,8 @@ ensure_archives() {
 	BASE_CPIO=$CACHE/initramfs/$key.cpio
 	[[ -e $BASE_CPIO ]] || locked initramfs make_base
 	MODULE_CPIO=$MODULE_DIR.cpio
-	PROGRAM_CPIO=$BUILD/programs.cpio
+	PROGRAM_CPIOS=("${PROGRAMS[@]/#/$BUILD/}")
+	PROGRAM_CPIOS=("${PROGRAM_CPIOS[@]/%/.cpio}")
 	locked "build-$(basename "$BUILD")" make_build_archives
 }
 
@@ -47,7 +48,10 @@ forget_old_bases() {
 
 make_build_archives() {
 	once "$MODULE_CPIO.stamp" "$(<"$MODULE_DIR.stamp") $BASE_CPIO" make_module_archive
-	once "$PROGRAM_CPIO.stamp" "$(<"$BUILD/programs.stamp")" make_program_archive
+	local program
+	for program in "${PROGRAMS[@]}"; do
+		once "$BUILD/$program.cpio.stamp" "$(<"$BUILD/$program.stamp")" make_program_archive "$program"
+	done
 }
 
 # depmod has to see our module beside the kernel's, so it works on the base's tree with ours added.
@@ -66,8 +70,8 @@ make_module_archive() {
 }
 
 make_program_archive() {
-	pack "$PROGRAM_DIR" >"$PROGRAM_CPIO.tmp"
-	mv "$PROGRAM_CPIO.tmp" "$PROGRAM_CPIO"
+	pack "$BUILD/$1.stage" >"$BUILD/$1.cpio.tmp"
+	mv "$BUILD/$1.cpio.tmp" "$BUILD/$1.cpio"
 }
 
 # Words as one line that a shell reads back as the same words.

@@ -83,8 +83,15 @@ install_in_root() {
 # run_in_root COMMAND...: for other scripts of this repository (lint); ends with COMMAND's status.
 run_in_root() {
 	local status=0
+	in_root --bind "$CHECKOUT:/src:ro" -- env --chdir=/src KDIR="/usr/src/linux-headers-$KERNEL_VERSION" "$@" || status=$?
+	exit "$status"
+}
+
+# run_checkpatch WORD...: the same for the kernel's style checker, with the checkout as its directory.
+run_checkpatch() {
+	local status=0
 	ensure_checkpatch
 	in_root --bind "$CHECKOUT:/src:ro" --bind "$CACHE/checkpatch:/kernel:ro" -- env --chdir=/src \
-		KDIR="/usr/src/linux-headers-$KERNEL_VERSION" CHECKPATCH=/kernel/checkpatch.pl "$@" || status=$?
+		/kernel/checkpatch.pl "$@" || status=$?
 	exit "$status"
 }
