@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include <dmawire/buffer.hpp>
@@ -12,6 +13,7 @@
 
 namespace dmawire {
 
+class FrameLedger;
 class FramePool;
 
 /// The right to one frame of a pool: whoever holds it may touch the memory, nobody else.
@@ -20,9 +22,17 @@ class FramePool;
 /// has said that it no longer reads it. Move-only; going out of scope returns the frame.
 class Frame {
  public:
-  Frame(Frame&& other) noexcept;
-  Frame& operator=(Frame&& other) noexcept;
-  ~Frame();
+  Frame(Frame&& other) noexcept
+      : pool_(std::exchange(other.pool_, nullptr)), index_(other.index_) {}
+  Frame& operator=(Frame&& other) noexcept {
+    if (this != &other) {
+      give_back();
+      pool_ = std::exchange(other.pool_, nullptr);
+      index_ = other.index_;
+    }
+    return *this;
+  }
+  ~Frame() { give_back(); }
 
   [[nodiscard]] std::uint32_t index() const noexcept { return index_; }
   [[nodiscard]] std::span<std::byte> bytes() const noexcept;
@@ -30,9 +40,15 @@ class Frame {
   [[nodiscard]] const Buffer& buffer() const noexcept;
 
  private:
+  friend class FrameLedger;
   friend class FramePool;
   Frame(FramePool* pool, std::uint32_t index) noexcept : pool_(pool), index_(index) {}
   void give_back() noexcept;
+  /// Leaves it to the caller to put the frame back into its pool.
+  [[nodiscard]] std::uint32_t release() noexcept {
+    pool_ = nullptr;
+    return index_;
+  }
 
   FramePool* pool_;
   std::uint32_t index_;
@@ -56,12 +72,18 @@ class FramePool {
   }
 
   /// A frame that nobody holds, or nothing if all are held.
-  [[nodiscard]] std::optional<Frame> take() noexcept;
+  [[nodiscard]] std::optional<Frame> take() noexcept {
+    if (available_ == 0) {
+      return std::nullopt;
+    }
+    const std::uint32_t index = free_[next_];
+    next_ = next_ + 1 == size() ? 0 : next_ + 1;
+    --available_;
+    return Frame{this, index};
+  }
 
   /// Frames in all, and frames that nobody holds.
-  [[nodiscard]] std::uint32_t size() const noexcept {
-    return static_cast<std::uint32_t>(places_.size());
-  }
+  [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
   [[nodiscard]] std::uint32_t available() const noexcept { return available_; }
   [[nodiscard]] std::size_t frame_length() const noexcept { return frame_length_; }
 
@@ -72,22 +94,39 @@ class FramePool {
   };
   [[nodiscard]] Place place(std::uint32_t index) const noexcept { return places_[index]; }
   [[nodiscard]] std::span<std::byte> bytes(std::uint32_t index) const noexcept {
-    const Place where = places_[index];
-    return mappings_[where.buffer].bytes().subspan(where.offset, frame_length_);
+    return {starts_[index], frame_length_};
   }
   [[nodiscard]] std::span<const Buffer> buffers() const noexcept { return buffers_; }
   [[nodiscard]] std::span<const Mapping> mappings() const noexcept { return mappings_; }
 
  private:
   friend class Frame;
+  friend class FrameLedger;
+
+  void put(std::uint32_t index) noexcept {
+    const std::uint32_t end = next_ + available_++;
+    free_[end < size_ ? end : end - size_] = index;
+  }
 
   std::vector<Buffer> buffers_;
   std::vector<Mapping> mappings_;
   std::vector<Place> places_;
+  std::vector<std::byte*> starts_;   ///< of the same frames
   std::vector<std::uint32_t> free_;  ///< a ring of indexes
-  std::uint32_t next_ = 0;           ///< where in it the next frame to hand out is
+  std::uint32_t size_ = 0;
+  std::uint32_t next_ = 0;  ///< where in it the next frame to hand out is
   std::uint32_t available_ = 0;
   std::size_t frame_length_;
 };
+
+inline void Frame::give_back() noexcept {
+  if (pool_ != nullptr) {
+    pool_->put(index_);
+  }
+}
+
+inline std::span<std::byte> Frame::bytes() const noexcept {
+  return pool_->bytes(index_);
+}
 
 }  // namespace dmawire

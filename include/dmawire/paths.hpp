@@ -28,7 +28,9 @@ struct ChosenSender {
   std::string reason;
 };
 
-/// The best path that works, and why no better one does. Throws Error if none does.
+/// The best path that works, and why no better one does. If it may copy and every socket's peer is
+/// in this network namespace, where the kernel copies in any case, that is a plain copy. Throws
+/// Error if no path works.
 [[nodiscard]] ChosenSender choose_sender(std::span<const int> sockets, FramePool& pool,
                                          const Sender::Options& options);
 

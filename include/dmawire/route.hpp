@@ -12,6 +12,7 @@ struct Route {
   std::string device;   ///< "eth0"
   std::string driver;   ///< "e1000e"; empty where the device does not say
   unsigned mtu = 0;     ///< bytes
+  bool local = false;   ///< the destination is this network namespace itself: certainly copied
   bool copies = false;
   std::string reason;  ///< why it copies or not, and from which datagram length on it does
 };
@@ -19,5 +20,7 @@ struct Route {
 /// Asks the kernel for the route to `host`, a name or an address, and the device for what it can
 /// do. Sends nothing. Throws Error where there is no route.
 [[nodiscard]] Route find_route(const std::string& host);
+/// The same for the peer of a connected socket.
+[[nodiscard]] Route find_route(int socket);
 
 }  // namespace dmawire

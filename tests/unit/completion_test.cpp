@@ -19,35 +19,35 @@ io_uring_cqe make_cqe(RequestTag tag, int result, unsigned flags) {
 }
 
 TEST(Completion, TellsAResultWithANotificationToCome) {
-  const Completion completion = parse(make_cqe({7, 0x80000001}, 4096, IORING_CQE_F_MORE));
-  EXPECT_EQ(completion.tag.request, 7U);
-  EXPECT_EQ(completion.tag.sequence, 0x80000001U);
-  EXPECT_EQ(completion.result, 4096);
-  EXPECT_TRUE(completion.more);
-  EXPECT_FALSE(completion.notification);
+  const Completion completion = Completion{make_cqe({7, 0x80000001}, 4096, IORING_CQE_F_MORE)};
+  EXPECT_EQ(completion.request(), 7U);
+  EXPECT_EQ(completion.sequence(), 0x80000001U);
+  EXPECT_EQ(completion.result(), 4096);
+  EXPECT_TRUE(completion.more());
+  EXPECT_FALSE(completion.notification());
 }
 
 TEST(Completion, TellsANotificationAndItsFlag) {
   const auto flag = static_cast<int>(IORING_NOTIF_USAGE_ZC_COPIED);
-  const Completion plain = parse(make_cqe({1, 2}, 0, IORING_CQE_F_NOTIF));
-  EXPECT_TRUE(plain.notification);
-  EXPECT_FALSE(plain.flagged_copied);
-  const Completion flagged = parse(make_cqe({1, 2}, flag, IORING_CQE_F_NOTIF));
-  EXPECT_TRUE(flagged.flagged_copied);
-  EXPECT_EQ(flagged.result, 0);
+  const Completion plain = Completion{make_cqe({1, 2}, 0, IORING_CQE_F_NOTIF)};
+  EXPECT_TRUE(plain.notification());
+  EXPECT_FALSE(plain.flagged_copied());
+  const Completion flagged = Completion{make_cqe({1, 2}, flag, IORING_CQE_F_NOTIF)};
+  EXPECT_TRUE(flagged.flagged_copied());
+  EXPECT_EQ(flagged.result(), 0);
 }
 
 TEST(Completion, TellsAnErrorAndNotTheFlagThatLooksLikeOne) {
-  const Completion completion = parse(make_cqe({1, 2}, -ECONNRESET, 0));
-  EXPECT_EQ(completion.result, -ECONNRESET);
-  EXPECT_FALSE(completion.flagged_copied);
+  const Completion completion = Completion{make_cqe({1, 2}, -ECONNRESET, 0)};
+  EXPECT_EQ(completion.result(), -ECONNRESET);
+  EXPECT_FALSE(completion.flagged_copied());
 }
 
 TEST(Completion, TellsWhichProvidedBufferWasUsed) {
   const Completion completion =
-      parse(make_cqe({0, 0}, 100, IORING_CQE_F_BUFFER | 63U << IORING_CQE_BUFFER_SHIFT));
-  EXPECT_TRUE(completion.has_buffer);
-  EXPECT_EQ(completion.buffer, 63U);
+      Completion{make_cqe({0, 0}, 100, IORING_CQE_F_BUFFER | 63U << IORING_CQE_BUFFER_SHIFT)};
+  EXPECT_TRUE(completion.has_buffer());
+  EXPECT_EQ(completion.buffer(), 63U);
 }
 
 class Tally : public testing::Test {

@@ -510,6 +510,18 @@ TEST(Paths, TheBestIsTakenWhereNothingForbidsIt) {
   EXPECT_EQ(choose_sender(std::array{connection.near.get()}, pool, {}).path, Path::fixed);
 }
 
+TEST(Paths, IsACopyWhereTheKernelCopiesInAnyCaseIfItMay) {
+  FramePool pool = make_pool();
+  for (const char* address : {"127.0.0.1", "::1"}) {
+    const Loopback connection{address};
+    const ChosenSender chosen =
+        choose_sender(std::array{connection.near.get()}, pool, {.may_copy = true});
+    EXPECT_EQ(chosen.path, Path::copy) << address;
+    EXPECT_NE(chosen.reason.find("the destination is this machine"), std::string::npos)
+        << chosen.reason;
+  }
+}
+
 TEST(Paths, TheNextIsTakenAndTheReasonToldWhereBuffersCannotBeRegistered) {
   const Loopback connection;
   FramePool pool = make_pool();

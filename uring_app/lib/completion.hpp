@@ -7,6 +7,8 @@
 
 #include <dmawire/sender.hpp>
 
+#include "io_uring_compat.hpp"
+
 namespace dmawire {
 
 /// What goes into a request's user_data and comes back in its completions. A notification has a
@@ -25,18 +27,41 @@ struct RequestTag {
   }
 };
 
-/// A CQE in our words.
-struct Completion {
-  RequestTag tag;
-  int result;           ///< bytes, or -errno; 0 for a notification
-  bool notification;    ///< the kernel lets go of the memory; not the result of the request
-  bool flagged_copied;  ///< of a notification: the kernel's "copied" flag
-  bool more;            ///< of a result: another CQE follows (notification, or next of a multishot)
-  bool has_buffer;      ///< of a result: `buffer` names the provided buffer used
-  std::uint16_t buffer;
-};
+/// A CQE in our words: the only place that knows what its fields mean.
+class Completion {
+ public:
+  Completion() noexcept = default;
+  explicit Completion(const io_uring_cqe& cqe) noexcept
+      : user_data_(cqe.user_data), result_(cqe.res), flags_(cqe.flags) {}
 
-[[nodiscard]] Completion parse(const io_uring_cqe& cqe) noexcept;
+  [[nodiscard]] std::uint32_t request() const noexcept {
+    return static_cast<std::uint32_t>(user_data_ & ~RequestTag::notification_bit);
+  }
+  [[nodiscard]] std::uint32_t sequence() const noexcept {
+    return static_cast<std::uint32_t>(user_data_ >> 32);
+  }
+  /// The kernel lets go of the memory; this is not the result of the request.
+  [[nodiscard]] bool notification() const noexcept { return (flags_ & IORING_CQE_F_NOTIF) != 0; }
+  /// Bytes, or -errno; 0 for a notification.
+  [[nodiscard]] int result() const noexcept { return notification() ? 0 : result_; }
+  /// Of a notification: the kernel's "copied" flag.
+  [[nodiscard]] bool flagged_copied() const noexcept {
+    return notification() &&
+           (static_cast<std::uint32_t>(result_) & IORING_NOTIF_USAGE_ZC_COPIED) != 0;
+  }
+  /// Of a result: another CQE follows (notification, or next of a multishot).
+  [[nodiscard]] bool more() const noexcept { return (flags_ & IORING_CQE_F_MORE) != 0; }
+  /// Of a result: buffer() names the provided buffer used.
+  [[nodiscard]] bool has_buffer() const noexcept { return (flags_ & IORING_CQE_F_BUFFER) != 0; }
+  [[nodiscard]] std::uint16_t buffer() const noexcept {
+    return static_cast<std::uint16_t>(flags_ >> IORING_CQE_BUFFER_SHIFT);
+  }
+
+ private:
+  std::uint64_t user_data_ = 0;
+  std::int32_t result_ = 0;
+  std::uint32_t flags_ = 0;
+};
 
 /// Turns the kernel's "copied" flags into zero-copied, copied and merged.
 ///
@@ -46,7 +71,19 @@ struct Completion {
 /// an earlier send came without it. Where everything is copied nothing comes without it.
 class UsageTally {
  public:
-  void add(std::uint32_t sequence, bool flagged_copied, SenderStatistics& statistics) noexcept;
+  void add(std::uint32_t sequence, bool flagged_copied, SenderStatistics& statistics) noexcept {
+    if (!flagged_copied) {
+      ++statistics.zero_copied;
+      if (!in_run_) {
+        in_run_ = true;
+        first_ = sequence;
+      }
+      return;
+    }
+    // Sequences wrap: "later" is a positive distance.
+    const bool later = in_run_ && static_cast<std::int32_t>(sequence - first_) > 0;
+    ++(later ? statistics.merged : statistics.copied);
+  }
   /// A CQE that is no notification, or the notification of a send that failed, ends the run.
   void end_run() noexcept { in_run_ = false; }
 

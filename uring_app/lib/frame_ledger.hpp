@@ -4,8 +4,6 @@
 #include <dmawire/frame_pool.hpp>
 
 #include <cstdint>
-#include <optional>
-#include <utility>
 #include <vector>
 
 namespace dmawire {
@@ -27,7 +25,6 @@ class FrameLedger {
   };
 
   struct Entry {
-    std::optional<Frame> frame;
     std::uint32_t length = 0;
     std::uint32_t sent = 0;
     std::uint32_t holds = 0;    ///< requests that are not done with it
@@ -37,16 +34,24 @@ class FrameLedger {
     [[nodiscard]] std::uint32_t unsent() const noexcept { return length - sent; }
   };
 
-  explicit FrameLedger(std::uint32_t frames) : entries_(frames) {}
+  explicit FrameLedger(FramePool& pool) : pool_(pool), entries_(pool.size()) {}
+  FrameLedger(const FrameLedger&) = delete;
+  FrameLedger& operator=(const FrameLedger&) = delete;
+  ~FrameLedger() {
+    for (std::uint32_t index = 0; index < entries_.size(); ++index) {
+      if (entries_[index].queued || entries_[index].holds > 0) {
+        pool_.put(index);
+      }
+    }
+  }
 
   [[nodiscard]] const Entry& operator[](std::uint32_t index) const noexcept {
     return entries_[index];
   }
 
   void push(Queue& queue, Frame frame, std::uint32_t length) noexcept {
-    const std::uint32_t index = frame.index();
+    const std::uint32_t index = frame.release();
     Entry& entry = entries_[index];
-    entry.frame.emplace(std::move(frame));
     entry.length = length;
     entry.sent = 0;
     entry.next = none;
@@ -92,10 +97,11 @@ class FrameLedger {
   }
   void return_if_done(std::uint32_t index) noexcept {
     if (!entries_[index].queued && entries_[index].holds == 0) {
-      entries_[index].frame.reset();
+      pool_.put(index);
     }
   }
 
+  FramePool& pool_;
   std::vector<Entry> entries_;  ///< by index in the pool
 };
 

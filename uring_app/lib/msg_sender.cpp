@@ -41,7 +41,7 @@ const sock_extended_err* find_notification(msghdr& message) noexcept {
 MsgSender::MsgSender(int socket, FramePool& pool, const Options& options)
     : socket_(socket),
       pool_(pool),
-      ledger_(pool.size()),
+      ledger_(pool),
       depth_(std::clamp(options.depth, 1U, pool.size())),
       batch_(options.batch),
       calls_(std::size_t{depth_} * calls_per_frame) {

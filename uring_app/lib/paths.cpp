@@ -7,6 +7,7 @@
 #include <array>
 
 #include <dmawire/error.hpp>
+#include <dmawire/route.hpp>
 #include <dmawire/stream.hpp>
 
 namespace dmawire {
@@ -49,6 +50,15 @@ void try_path(Path path, FramePool& pool) {
   }
 }
 
+/// Where no route is told, nobody is known to copy.
+bool is_local(int socket) noexcept {
+  try {
+    return find_route(socket).local;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
 }  // namespace
 
 std::vector<PathReport> probe_paths(FramePool& pool) {
@@ -66,6 +76,11 @@ std::vector<PathReport> probe_paths(FramePool& pool) {
 
 ChosenSender choose_sender(std::span<const int> sockets, FramePool& pool,
                            const Sender::Options& options) {
+  if (options.may_copy && std::all_of(sockets.begin(), sockets.end(), is_local)) {
+    return {make_sender(Path::copy, sockets, pool, options), Path::copy,
+            fmt::format("{}; the destination is this machine, where it does so in any case",
+                        what_it_does(Path::copy))};
+  }
   std::string refused;
   for (const Path path : best_first) {
     try {

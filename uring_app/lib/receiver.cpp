@@ -71,16 +71,16 @@ class Receiver::Engine {
     for (;;) {
       while (taken_ < arrived_count_) {
         const Completion& completion = arrived_[taken_++];
-        if (completion.has_buffer) {
-          held_ = completion.buffer;
-          return {{}, {chunk(completion.buffer), static_cast<std::size_t>(completion.result)}};
+        if (completion.has_buffer()) {
+          held_ = completion.buffer();
+          return {{}, {chunk(completion.buffer()), static_cast<std::size_t>(completion.result())}};
         }
-        if (completion.result == 0) {
+        if (completion.result() == 0) {
           return {};
         }
         // Without a free buffer the receive ends; it is asked for again below.
-        if (completion.result != -ENOBUFS && completion.result != -EINTR) {
-          return {{-completion.result, std::system_category()}, {}};
+        if (completion.result() != -ENOBUFS && completion.result() != -EINTR) {
+          return {{-completion.result(), std::system_category()}, {}};
         }
       }
       if (const int status = take_more(); status < 0) {
@@ -119,7 +119,7 @@ class Receiver::Engine {
     taken_ = 0;
     arrived_count_ = 0;
     ring_.for_each_completion([this](const Completion& completion) noexcept {
-      armed_ = completion.more;
+      armed_ = completion.more();
       arrived_[arrived_count_++] = completion;
     });
     return 0;

@@ -35,10 +35,12 @@ class Registration::Table {
       throw Error(0, "a memfd has no dma-buf to put into the ring's table", {},
                   Error::Kind::impossible);
     }
-    std::vector<int> fds;
-    std::transform(buffers.begin(), buffers.end(), std::back_inserter(fds),
-                   [](const Buffer& one) { return one.fd(); });
-    ring_.register_dma_bufs(Device{}, fds);
+    std::vector<DmaBufRange> ranges;
+    std::transform(buffers.begin(), buffers.end(), std::back_inserter(ranges),
+                   [](const Buffer& one) {
+                     return DmaBufRange{one.fd(), 0, 0};
+                   });
+    ring_.register_dma_bufs(Device{}, ranges);
   }
 
   void map_and_register(std::span<const Buffer> buffers) {

@@ -94,35 +94,36 @@ void Ring::register_buffers(std::span<const iovec> buffers) {
   }
 }
 
-void Ring::register_dma_bufs(const Device& device, std::span<const int> dma_bufs) {
-  const auto count = static_cast<unsigned>(dma_bufs.size());
+void Ring::register_dma_bufs(const Device& device, std::span<const DmaBufRange> ranges) {
+  const auto count = static_cast<unsigned>(ranges.size());
   if (const int status = io_uring_register_buffers_sparse(&ring_, count); status < 0) {
     throw Error(-status, fmt::format("making an io_uring's table of {} buffers", count), {},
                 Error::Kind::impossible);
   }
-  for (std::size_t done = 0; done < dma_bufs.size();) {
-    done += register_some(device, dma_bufs, done);
+  for (std::size_t done = 0; done < ranges.size();) {
+    done += register_some(device, ranges, done);
   }
 }
 
-std::size_t Ring::register_some(const Device& device, std::span<const int> dma_bufs,
+std::size_t Ring::register_some(const Device& device, std::span<const DmaBufRange> ranges,
                                 std::size_t first) {
   std::vector<dmawire_uring_register> requests(
-      std::min<std::size_t>(dma_bufs.size() - first, *ring_.sq.kring_entries));
+      std::min<std::size_t>(ranges.size() - first, *ring_.sq.kring_entries));
   for (std::size_t i = 0; i < requests.size(); ++i) {
     requests[i].size = sizeof(requests[i]);
-    requests[i].fd = dma_bufs[first + i];
+    requests[i].fd = ranges[first + i].fd;
+    requests[i].offset = ranges[first + i].offset;
+    requests[i].length = ranges[first + i].length;
     requests[i].slot = static_cast<__u32>(first + i);
     io_uring_sqe* sqe = next_sqe();
     io_uring_prep_rw(IORING_OP_URING_CMD, sqe, device.fd(), &requests[i], 0, 0);
     sqe->cmd_op = DMAWIRE_URING_CMD_REGISTER;
   }
   int failure = submit_and_wait(static_cast<unsigned>(requests.size()));
-  for_each_completion([&](const Completion& completion) noexcept {
-    failure = std::min(failure, completion.result);
-  });
+  for_each_completion(
+      [&](Completion completion) noexcept { failure = std::min(failure, completion.result()); });
   if (failure < 0) {
-    throw Error(-failure, fmt::format("registering {} dma-bufs with an io_uring", dma_bufs.size()),
+    throw Error(-failure, fmt::format("registering {} dma-bufs with an io_uring", ranges.size()),
                 failure == -EOPNOTSUPP ? "the kernel takes them since Linux 7.2" : "",
                 Error::Kind::impossible);
   }
@@ -139,8 +140,8 @@ void Ring::register_files(std::span<const int> files) {
   }
 }
 
-io_uring_sqe* Ring::next_sqe() noexcept {
-  io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
+io_uring_sqe* Ring::wait_for_sqe() noexcept {
+  io_uring_sqe* sqe = nullptr;
   while (sqe == nullptr) {
     if ((ring_.flags & IORING_SETUP_SQPOLL) != 0) {  // its thread has not taken them yet
       ++enters_;

@@ -13,6 +13,13 @@ namespace dmawire {
 
 class Device;
 
+/// Whole pages of a dma-buf, in bytes.
+struct DmaBufRange {
+  int fd;
+  std::uint64_t offset;
+  std::uint64_t length;  ///< 0: to the end
+};
+
 /// An io_uring of one thread. Completions are processed when the owner asks for them
 /// (DEFER_TASKRUN, Linux 6.1), else whenever the kernel sees fit.
 class Ring {
@@ -33,15 +40,18 @@ class Ring {
   [[nodiscard]] bool supports(int opcode) noexcept;
   /// Makes buffer i of `buffers` the ring's fixed buffer i. Throws Error.
   void register_buffers(std::span<const iovec> buffers);
-  /// Makes dma-buf i of `dma_bufs`, all of them dmawire's, the ring's fixed buffer i, addressed
+  /// Makes range i of `ranges`, all of dmawire's dma-bufs, the ring's fixed buffer i, addressed
   /// from 0. Throws Error. Uses the ring: nothing else may be queued or in flight.
-  void register_dma_bufs(const Device& device, std::span<const int> dma_bufs);
+  void register_dma_bufs(const Device& device, std::span<const DmaBufRange> ranges);
 
   /// Makes file i of `files` the ring's fixed file i. Throws Error.
   void register_files(std::span<const int> files);
 
   /// Room for a request; the owner never queues more than it made the ring for.
-  [[nodiscard]] io_uring_sqe* next_sqe() noexcept;
+  [[nodiscard]] io_uring_sqe* next_sqe() noexcept {
+    io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
+    return sqe != nullptr ? sqe : wait_for_sqe();
+  }
   /// Starts what is queued and waits for completions. 0 or -errno; a signal is not an error.
   [[nodiscard]] int submit_and_wait(unsigned wait_for) noexcept;
   /// The same, but once the time is over the first completion is enough (Linux 6.12 and liburing
@@ -59,7 +69,7 @@ class Ring {
     unsigned count = 0;
     io_uring_cqe* cqe;
     io_uring_for_each_cqe(&ring_, head, cqe) {
-      handle(parse(*cqe));
+      handle(Completion{*cqe});
       ++count;
     }
     io_uring_cq_advance(&ring_, count);
@@ -70,8 +80,10 @@ class Ring {
 
  private:
   [[nodiscard]] int init(unsigned submissions, unsigned completions, unsigned flags) noexcept;
-  /// Registers the dma-bufs from `first` on that one system call takes; returns how many. Throws.
-  std::size_t register_some(const Device& device, std::span<const int> dma_bufs, std::size_t first);
+  /// Registers the ranges from `first` on that one system call takes; returns how many. Throws.
+  std::size_t register_some(const Device& device, std::span<const DmaBufRange> ranges,
+                            std::size_t first);
+  [[nodiscard]] io_uring_sqe* wait_for_sqe() noexcept;
 
   io_uring ring_{};
   unsigned features_ = 0;

@@ -65,15 +65,16 @@ RingSender::RingSender(Path path, std::span<const int> sockets, FramePool& pool,
     : path_(path),
       pool_(pool),
       options_(options),
-      ledger_(pool.size()),
+      ledger_(pool),
       connections_(sockets.size()),
+      slots_(FrameSlots::of_mappings(pool)),
       window_(share_of(std::min({options.depth, pool.size(), most_in_flight}), sockets.size())),
       requests_(connections_.size() * window_ * requests_per_frame),
       ring_(static_cast<unsigned>(connections_.size()) * window_,
             static_cast<unsigned>(requests_.size()) * completions_per_request,
             options.sq_poll ? Ring::Submit::by_kernel_thread : Ring::Submit::by_system_call) {
-  for (std::size_t index = requests_.size(); index > 0; --index) {
-    free_requests_.push_back(static_cast<std::uint32_t>(index - 1));
+  for (auto index = static_cast<std::uint32_t>(requests_.size()); index > 0; --index) {
+    requests_[index - 1].next_free = std::exchange(free_request_, index - 1);
   }
   ready_.reserve(sockets.size());
   starting_.reserve(sockets.size());
@@ -82,11 +83,7 @@ RingSender::RingSender(Path path, std::span<const int> sockets, FramePool& pool,
   }
   ring_.register_files(sockets);
   probe_features();
-  if (path_ == Path::direct) {
-    register_dma_bufs();
-  } else if (path_ == Path::fixed) {
-    register_mappings();
-  }
+  register_frames();
   set_up_calls_ = ring_.enters();
 }
 
@@ -94,6 +91,7 @@ RingSender::RingSender(Path path, std::span<const int> sockets, FramePool& pool,
 /// apart again.
 void RingSender::describe(Connection& connection, int socket) {
   connection.stream = is_stream(socket);
+  set_socket_full(connection, false);
   // A request must leave room in the window for others, or each would wait for the one before.
   connection.gather = std::clamp(window_ / 4, 1U, std::clamp(options_.gather, 1U, most_gathered));
   if (connection.stream || connection.gather == 1) {
@@ -107,25 +105,24 @@ void RingSender::describe(Connection& connection, int socket) {
   }
 }
 
-void RingSender::register_mappings() {
-  std::vector<iovec> buffers;
-  for (const Mapping& mapping : pool_.mappings()) {
-    buffers.push_back({mapping.bytes().data(), mapping.bytes().size()});
-  }
-  ring_.register_buffers(buffers);
-}
-
-/// Which device node asks does not matter: dma-bufs of all of them are one exporter's.
-void RingSender::register_dma_bufs() {
-  std::vector<int> dma_bufs;
-  for (const Buffer& buffer : pool_.buffers()) {
-    if (buffer.kind() != Buffer::Kind::dma_buf) {
-      throw Error(0, "the memory is no dma-buf", "direct sends from dmawire's buffers",
-                  Error::Kind::impossible);
+void RingSender::register_frames() {
+  if (path_ == Path::fixed) {
+    std::vector<iovec> buffers;
+    for (const Mapping& mapping : pool_.mappings()) {
+      buffers.push_back({mapping.bytes().data(), mapping.bytes().size()});
     }
-    dma_bufs.push_back(buffer.fd());
+    ring_.register_buffers(buffers);
+  } else if (path_ == Path::direct) {
+    std::uint32_t most = 1;  // frames of a request
+    for (const Connection& connection : connections_) {
+      most = std::max(most, connection.gather);
+    }
+    const std::size_t stride = FramePool::stride(pool_.frame_length());
+    most = std::clamp(static_cast<std::uint32_t>(most_stream_bytes / stride), 1U, most);
+    slots_ = FrameSlots::of_dma_bufs(pool_, most);
+    // Which device node asks does not matter: dma-bufs of all of them are one exporter's.
+    ring_.register_dma_bufs(Device{}, slots_.ranges());
   }
-  ring_.register_dma_bufs(Device{}, dma_bufs);
 }
 
 void RingSender::probe_features() {
@@ -138,12 +135,14 @@ void RingSender::probe_features() {
                 Error::Kind::impossible);
   }
   if (takes(IORING_SEND_ZC_REPORT_USAGE, 0)) {  // Linux 6.2
-    send_flags_ = IORING_SEND_ZC_REPORT_USAGE;
+    zero_copy_flags_ = IORING_SEND_ZC_REPORT_USAGE;
     statistics_.usage_reported = true;
   }
-  own_notification_tags_ = takes(send_flags_, RequestTag{}.pack_notification());
-  const std::uint16_t fixed = path_ == Path::plain ? 0 : IORING_RECVSEND_FIXED_BUF;
-  vectored_ = takes(static_cast<std::uint16_t>(send_flags_ | IORING_SEND_VECTORIZED | fixed), 0);
+  own_notification_tags_ = takes(zero_copy_flags_, RequestTag{}.pack_notification());
+  if (path_ != Path::plain) {
+    zero_copy_flags_ |= IORING_RECVSEND_FIXED_BUF;
+  }
+  vectored_ = takes(static_cast<std::uint16_t>(zero_copy_flags_ | IORING_SEND_VECTORIZED), 0);
 }
 
 /// Tries a request on no file: one that is refused for its flags (EINVAL) is told from one that is
@@ -159,15 +158,30 @@ bool RingSender::takes(std::uint16_t send_flags, std::uint64_t addr3) noexcept {
     if (ring_.submit_and_wait(1) < 0) {
       return false;
     }
-    ring_.for_each_completion([&](const Completion& completion) noexcept {
+    ring_.for_each_completion([&](Completion completion) noexcept {
       --due;
-      if (!completion.notification) {
-        taken = completion.result == -EBADF;
-        due += completion.more ? 1 : 0;
+      if (!completion.notification()) {
+        taken = completion.result() == -EBADF;
+        due += completion.more() ? 1 : 0;
       }
     });
   }
   return taken;
+}
+
+/// A stream's request waits until all of it is sent. Datagrams are not linked, and one that waited
+/// for room in the socket would be passed by others: so only one that goes out alone waits.
+inline void RingSender::set_socket_full(Connection& connection, bool full) noexcept {
+  connection.socket_full = full;
+  const int waiting = connection.stream ? MSG_WAITALL : full ? 0 : MSG_DONTWAIT;
+  connection.message_flags = static_cast<std::uint32_t>(MSG_NOSIGNAL | waiting);
+}
+
+inline void RingSender::make_ready(std::uint32_t connection) noexcept {
+  if (!connections_[connection].ready) {
+    connections_[connection].ready = true;
+    ready_.push_back(connection);
+  }
 }
 
 std::error_code RingSender::send_to(std::uint32_t connection, Frame frame,
@@ -255,13 +269,6 @@ void RingSender::ring_status(int status) noexcept {
   }
 }
 
-void RingSender::make_ready(std::uint32_t connection) noexcept {
-  if (!connections_[connection].ready) {
-    connections_[connection].ready = true;
-    ready_.push_back(connection);
-  }
-}
-
 /// Queues requests for every connection that is ready; the next system call starts them.
 bool RingSender::prepare_ready() noexcept {
   if (ring_failed_) {
@@ -282,22 +289,21 @@ bool RingSender::start_chain(std::uint32_t number) noexcept {
   if (connection.failure || connection.refusal != 0 || connection.results_due > 0) {
     return false;
   }
-  std::uint32_t room = window_ - std::min(connection.in_flight, window_);
   io_uring_sqe* previous = nullptr;
   std::uint32_t frame = connection.unsent.head;
-  while (frame != FrameLedger::none) {
-    if (free_requests_.empty()) {
+  while (frame != none) {
+    const std::uint32_t index = free_request_;
+    if (index == none) {
       make_ready(number);  // as soon as another connection is done with one
       break;
     }
-    const std::uint32_t index = free_requests_.back();
     Request& request = requests_[index];
     request.connection = number;
-    frame = gather(number, frame, room);
+    frame = gather(request, frame);
     if (request.frame_count == 0) {
       break;
     }
-    free_requests_.pop_back();
+    free_request_ = request.next_free;
     if (previous != nullptr && connection.stream) {
       previous->flags |= IOSQE_IO_LINK;
     }
@@ -312,43 +318,29 @@ bool RingSender::start_chain(std::uint32_t number) noexcept {
   return previous != nullptr;
 }
 
-/// Fills the next free request with frames from `first` on; `room` is what the window has left.
-/// Returns the first frame that the request does not take.
-std::uint32_t RingSender::gather(std::uint32_t number, std::uint32_t first,
-                                 std::uint32_t& room) noexcept {
-  Connection& connection = connections_[number];
-  Request& request = requests_[free_requests_.back()];
+/// Fills a request with frames from `first` on, as many as the window has room for. Returns the
+/// first frame that the request does not take.
+inline std::uint32_t RingSender::gather(Request& request, std::uint32_t first) noexcept {
+  Connection& connection = connections_[request.connection];
   request.frame_count = 0;
   request.range_count = 0;
   request.length = 0;
   request.failed = false;
   request.notification_due = false;
-  std::uint32_t previous = FrameLedger::none;
+  // Datagrams that went out while one before them was refused are still queued.
+  while (first != none && ledger_[first].unsent() == 0) {
+    first = ledger_[first].next;
+  }
+  request.first = first;
   std::uint32_t frame = first;
-  while (frame != FrameLedger::none) {
-    const FrameLedger::Entry& entry = ledger_[frame];
-    if (entry.unsent() == 0) {  // a datagram that went out while one before it was refused
-      if (previous != FrameLedger::none) {
-        break;
-      }
-      frame = entry.next;
-      continue;
+  if (frame != none && add(connection, request, frame)) {
+    std::uint32_t previous = frame;
+    frame = ledger_[frame].next;
+    while (frame != none && request.frame_count < connection.gather &&
+           joins(connection, request, previous, frame) && add(connection, request, frame)) {
+      previous = frame;
+      frame = ledger_[frame].next;
     }
-    if (previous != FrameLedger::none && !joins(connection, request, previous, frame)) {
-      break;
-    }
-    if (entry.holds == 0) {
-      if (room == 0) {
-        break;
-      }
-      --room;
-    }
-    add(request, frame);
-    if (ledger_.hold(frame)) {
-      ++connection.in_flight;
-    }
-    previous = frame;
-    frame = entry.next;
   }
   return frame;
 }
@@ -356,7 +348,7 @@ std::uint32_t RingSender::gather(std::uint32_t number, std::uint32_t first,
 /// Whether a request can take one more frame, behind `previous`.
 bool RingSender::joins(const Connection& connection, const Request& request, std::uint32_t previous,
                        std::uint32_t frame) const noexcept {
-  if (request.frame_count == connection.gather || pool_.place(frame).buffer != request.buffer) {
+  if (ledger_[frame].unsent() == 0 || slots_.of(frame) != request.slot) {
     return false;
   }
   const FrameLedger::Entry& before = ledger_[previous];
@@ -377,78 +369,163 @@ bool RingSender::joins(const Connection& connection, const Request& request, std
   return adjacent || (vectored_ && request.range_count < most_ranges);
 }
 
-void RingSender::add(Request& request, std::uint32_t frame) noexcept {
-  const iovec range = range_of(frame);
-  iovec* last = request.range_count > 0 ? &request.ranges[request.range_count - 1] : nullptr;
-  if (last != nullptr && static_cast<char*>(last->iov_base) + last->iov_len == range.iov_base) {
-    last->iov_len += range.iov_len;
-  } else {
-    request.ranges[request.range_count++] = range;
-  }
-  request.buffer = pool_.place(frame).buffer;
-  request.length += static_cast<std::uint32_t>(range.iov_len);
-  request.frames[request.frame_count++] = frame;
-}
-
-/// What is left to send of a frame, by its address in our memory.
-iovec RingSender::range_of(std::uint32_t frame) const noexcept {
+/// Adds what is left to send of a frame, by its address in our memory. False if the window is full.
+inline bool RingSender::add(Connection& connection, Request& request,
+                            std::uint32_t frame) noexcept {
   const FrameLedger::Entry& entry = ledger_[frame];
-  return {pool_.bytes(frame).data() + entry.sent, entry.unsent()};
+  if (entry.holds == 0 && connection.in_flight >= window_) {
+    return false;
+  }
+  std::byte* const start = pool_.bytes(frame).data() + entry.sent;
+  const std::uint32_t length = entry.unsent();
+  iovec* const last = request.ranges.data() + request.range_count - 1;
+  if (request.range_count > 0 && static_cast<std::byte*>(last->iov_base) + last->iov_len == start) {
+    last->iov_len += length;
+  } else {
+    request.ranges[request.range_count++] = {start, length};
+  }
+  request.slot = slots_.of(frame);
+  request.length += length;
+  ++request.frame_count;
+  if (ledger_.hold(frame)) {
+    ++connection.in_flight;
+  }
+  return true;
 }
 
-void RingSender::prepare(io_uring_sqe& sqe, std::uint32_t index) noexcept {
+inline bool RingSender::better_copied(const Request& request) const noexcept {
+  return path_ == Path::copy ||
+         (options_.may_copy &&
+          (copying_ || (options_.cached_data && request.length < cheaper_to_copy)));
+}
+
+inline void RingSender::prepare(io_uring_sqe& sqe, std::uint32_t index) noexcept {
   Request& request = requests_[index];
-  const int flags = MSG_NOSIGNAL | waiting_flag(connections_[request.connection]);
+  const Connection& connection = connections_[request.connection];
   const RequestTag tag{index, request.sequence = sequence_++};
-  const bool copy = path_ == Path::copy || better_copied(request);
-  if (path_ == Path::direct && !copy) {  // such a buffer has no address: it is counted from 0
-    const std::byte* start = pool_.mappings()[request.buffer].bytes().data();
-    for (std::uint32_t i = 0; i < request.range_count; ++i) {
-      const auto offset = static_cast<std::byte*>(request.ranges[i].iov_base) - start;
-      request.ranges[i].iov_base = reinterpret_cast<void*>(offset);
-    }
-  }
-  const bool one = request.range_count == 1;
-  const void* data = one ? request.ranges[0].iov_base : request.ranges.data();
-  const std::size_t size = one ? request.ranges[0].iov_len : request.range_count;
-  if (copy) {
-    io_uring_prep_send(&sqe, 0, data, size, flags);
+  std::uintptr_t origin = slots_.origin(request.slot);
+  const auto number = static_cast<int>(request.connection);
+  if (better_copied(request)) {
+    io_uring_prep_send(&sqe, number, nullptr, 0, 0);
+    origin = 0;
     statistics_.copying_sends += path_ == Path::copy ? 0 : 1;
   } else {
-    io_uring_prep_send_zc(&sqe, 0, data, size, flags, send_flags_);
-    if (path_ != Path::plain) {
-      sqe.ioprio |= IORING_RECVSEND_FIXED_BUF;
-      sqe.buf_index = static_cast<std::uint16_t>(request.buffer);
-    }
-    if (own_notification_tags_) {
-      sqe.addr3 = tag.pack_notification();
-    }
+    io_uring_prep_send_zc(&sqe, number, nullptr, 0, 0, zero_copy_flags_);
+    sqe.buf_index = static_cast<std::uint16_t>(request.slot);
+    sqe.addr3 = own_notification_tags_ ? tag.pack_notification() : 0;
   }
-  if (!one) {
-    sqe.ioprio |= IORING_SEND_VECTORIZED;
+  sqe.flags = IOSQE_FIXED_FILE;
+  sqe.user_data = tag.pack();
+  sqe.msg_flags = connection.message_flags;
+  if (request.range_count == 1) {
+    sqe.addr = reinterpret_cast<std::uintptr_t>(request.ranges[0].iov_base) - origin;
+    sqe.len = static_cast<std::uint32_t>(request.ranges[0].iov_len);
+    return;
   }
-  sqe.fd = static_cast<int>(request.connection);
-  sqe.flags |= IOSQE_FIXED_FILE;
-  io_uring_sqe_set_data64(&sqe, tag.pack());
+  for (std::uint32_t i = 0; i < request.range_count; ++i) {
+    const auto address = reinterpret_cast<std::uintptr_t>(request.ranges[i].iov_base);
+    request.ranges[i].iov_base = reinterpret_cast<void*>(address - origin);
+  }
+  sqe.addr = reinterpret_cast<std::uintptr_t>(request.ranges.data());
+  sqe.len = request.range_count;
+  sqe.ioprio |= IORING_SEND_VECTORIZED;
 }
 
-/// A stream's request waits until all of it is sent. Datagrams are not linked, and one that waited
-/// for room in the socket would be passed by others: so only one that goes out alone waits.
-int RingSender::waiting_flag(const Connection& connection) noexcept {
-  if (connection.stream) {
-    return MSG_WAITALL;
+/// The kernel has let go of a request's memory.
+inline void RingSender::done_with(std::uint32_t index) noexcept {
+  Request& request = requests_[index];
+  Connection& connection = connections_[request.connection];
+  std::uint32_t frame = request.first;
+  for (std::uint32_t left = request.frame_count; left > 0; --left) {
+    const std::uint32_t next = ledger_[frame].next;  // from here on it may be queued again
+    if (ledger_.let_go(frame)) {
+      --connection.in_flight;
+    }
+    frame = next;
   }
-  return connection.socket_full ? 0 : MSG_DONTWAIT;
+  request.next_free = std::exchange(free_request_, index);
+  if (refused_ > 0 && !request.failed) {
+    retry_refused(true);
+  }
+  if (!connection.unsent.empty()) {
+    make_ready(request.connection);
+  }
 }
 
-bool RingSender::better_copied(const Request& request) const noexcept {
-  return options_.may_copy &&
-         (copying_ || (options_.cached_data && request.length < cheaper_to_copy));
+inline void RingSender::count_sent(const Request& request, std::uint32_t bytes) noexcept {
+  Connection& connection = connections_[request.connection];
+  statistics_.bytes += bytes;
+  if (connection.failure) {
+    return;
+  }
+  std::uint32_t frame = request.first;
+  for (std::uint32_t left = request.frame_count; left > 0 && bytes > 0; --left) {
+    const std::uint32_t part = std::min(bytes, ledger_[frame].unsent());
+    bytes -= part;
+    const std::uint32_t complete = ledger_.sent(connection.unsent, frame, part);
+    unsent_frames_ -= complete;
+    statistics_.frames += complete;
+    frame = ledger_[frame].next;
+  }
+}
+
+[[gnu::always_inline]] inline void RingSender::handle_result(Completion completion) noexcept {
+  Request& request = requests_[completion.request()];
+  Connection& connection = connections_[request.connection];
+  const std::uint32_t number = request.connection;
+  --results_due_;
+  --connection.results_due;
+  tally_.end_run();
+  request.failed = completion.result() < 0;
+  if (completion.result() >= 0) {
+    if (connection.socket_full) {
+      set_socket_full(connection, false);
+    }
+    ++statistics_.sends;
+    count_sent(request, static_cast<std::uint32_t>(completion.result()));
+  } else if (completion.result() == -EAGAIN) {
+    set_socket_full(connection, true);
+  } else if (completion.result() != -ECANCELED && completion.result() != -EINTR) {
+    // Cancelled: the chain broke before it, its cause is in another completion.
+    handle_refusal(connection, number, -completion.result());
+  }
+  if (completion.more()) {
+    request.notification_due = true;
+    ++notifications_due_;
+  } else {
+    done_with(completion.request());
+  }
+  if (connection.results_due == 0 && !connection.unsent.empty()) {
+    make_ready(number);
+  }
+}
+
+inline void RingSender::handle_notification(Completion completion) noexcept {
+  Request& request = requests_[completion.request()];
+  // When a chain breaks the kernel completes the rest of it without announcing the notifications
+  // that come all the same; nothing was sent, and the record may serve another request by now.
+  if (!request.notification_due || request.sequence != completion.sequence()) {
+    return;
+  }
+  request.notification_due = false;
+  --notifications_due_;
+  if (request.failed) {
+    tally_.end_run();
+  } else {
+    ++statistics_.notifications;
+    if (statistics_.usage_reported) {
+      tally_.add(completion.sequence(), completion.flagged_copied(), statistics_);
+      if (options_.may_copy && !copying_ && statistics_.copied >= enough_to_judge) {
+        copying_ = statistics_.copied > 4 * statistics_.zero_copied;
+      }
+    }
+  }
+  done_with(completion.request());
 }
 
 void RingSender::reap() noexcept {
-  ring_.for_each_completion([this](const Completion& completion) noexcept {
-    if (completion.notification) {
+  ring_.for_each_completion([this](Completion completion) noexcept {
+    if (completion.notification()) {
       handle_notification(completion);
     } else {
       handle_result(completion);
@@ -457,49 +534,6 @@ void RingSender::reap() noexcept {
   statistics_.system_calls = ring_.enters() - set_up_calls_;
   if (refused_ > 0 && results_due_ + notifications_due_ == 0) {
     retry_refused(false);
-  }
-}
-
-void RingSender::handle_result(const Completion& completion) noexcept {
-  Request& request = requests_[completion.tag.request];
-  Connection& connection = connections_[request.connection];
-  const std::uint32_t number = request.connection;
-  --results_due_;
-  --connection.results_due;
-  tally_.end_run();
-  request.failed = completion.result < 0;
-  if (completion.result >= 0) {
-    connection.socket_full = false;
-    ++statistics_.sends;
-    count_sent(request, static_cast<std::uint32_t>(completion.result));
-  } else if (completion.result == -EAGAIN) {
-    connection.socket_full = true;
-  } else if (completion.result != -ECANCELED && completion.result != -EINTR) {
-    // Cancelled: the chain broke before it, its cause is in another completion.
-    handle_refusal(connection, number, -completion.result);
-  }
-  if (completion.more) {
-    request.notification_due = true;
-    ++notifications_due_;
-  } else {
-    done_with(completion.tag.request);
-  }
-  if (connection.results_due == 0 && !connection.unsent.empty()) {
-    make_ready(number);
-  }
-}
-
-void RingSender::count_sent(Request& request, std::uint32_t bytes) noexcept {
-  Connection& connection = connections_[request.connection];
-  statistics_.bytes += bytes;
-  for (std::uint32_t i = 0; i < request.frame_count && bytes > 0; ++i) {
-    const std::uint32_t part = std::min(bytes, ledger_[request.frames[i]].unsent());
-    bytes -= part;
-    if (!connection.failure) {
-      const std::uint32_t complete = ledger_.sent(connection.unsent, request.frames[i], part);
-      unsent_frames_ -= complete;
-      statistics_.frames += complete;
-    }
   }
 }
 
@@ -529,47 +563,6 @@ void RingSender::retry_refused(bool memory_was_freed) noexcept {
   refused_ = 0;
 }
 
-void RingSender::handle_notification(const Completion& completion) noexcept {
-  Request& request = requests_[completion.tag.request];
-  // When a chain breaks the kernel completes the rest of it without announcing the notifications
-  // that come all the same; nothing was sent, and the record may serve another request by now.
-  if (!request.notification_due || request.sequence != completion.tag.sequence) {
-    return;
-  }
-  request.notification_due = false;
-  --notifications_due_;
-  if (request.failed) {
-    tally_.end_run();
-  } else {
-    ++statistics_.notifications;
-    if (statistics_.usage_reported) {
-      tally_.add(completion.tag.sequence, completion.flagged_copied, statistics_);
-      if (options_.may_copy && !copying_ && statistics_.copied >= enough_to_judge) {
-        copying_ = statistics_.copied > 4 * statistics_.zero_copied;
-      }
-    }
-  }
-  done_with(completion.tag.request);
-}
-
-/// The kernel has let go of a request's memory.
-void RingSender::done_with(std::uint32_t index) noexcept {
-  const Request& request = requests_[index];
-  Connection& connection = connections_[request.connection];
-  for (std::uint32_t i = 0; i < request.frame_count; ++i) {
-    if (ledger_.let_go(request.frames[i])) {
-      --connection.in_flight;
-    }
-  }
-  free_requests_.push_back(index);
-  if (refused_ > 0 && !request.failed) {
-    retry_refused(true);
-  }
-  if (!connection.unsent.empty()) {
-    make_ready(request.connection);
-  }
-}
-
 void RingSender::fail(std::uint32_t number, int code) noexcept {
   Connection& connection = connections_[number];
   if (connection.failure) {
@@ -579,8 +572,7 @@ void RingSender::fail(std::uint32_t number, int code) noexcept {
   if (!failure_) {
     failure_ = connection.failure;
   }
-  for (std::uint32_t frame = connection.unsent.head; frame != FrameLedger::none;
-       frame = ledger_[frame].next) {
+  for (std::uint32_t frame = connection.unsent.head; frame != none; frame = ledger_[frame].next) {
     --unsent_frames_;
   }
   ledger_.clear(connection.unsent);

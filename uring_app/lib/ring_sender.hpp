@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "frame_ledger.hpp"
+#include "frame_slots.hpp"
 #include "ring.hpp"
 
 namespace dmawire {
@@ -40,6 +41,7 @@ class RingSender final : public Sender {
   /// Most ranges of memory of one request: the fragments of a packet (17 on stock kernels) bound
   /// what a datagram can have.
   static constexpr std::uint32_t most_ranges = 16;
+  static constexpr std::uint32_t none = FrameLedger::none;
 
   struct Connection {
     FrameLedger::Queue unsent;
@@ -50,40 +52,40 @@ class RingSender final : public Sender {
     bool socket_full = false;  ///< of datagrams: the last ones found no room
     int refusal = 0;           ///< ENOBUFS or ENOMEM: paused until something in flight ends
     bool ready = false;        ///< in ready_
+    std::uint32_t message_flags = 0;
     std::error_code failure;
   };
 
   /// A request that the kernel is not done with, notification included.
   struct Request {
+    std::uint32_t next_free;
     std::uint32_t connection;
     std::uint32_t sequence;
+    std::uint32_t first;  ///< frame; the others follow it in the order of sending
     std::uint32_t frame_count;
     std::uint32_t range_count;
     std::uint32_t length;  ///< bytes
-    std::uint32_t buffer;  ///< the slot of the ring's table
+    std::uint32_t slot;    ///< of the ring's table
     bool failed;
     bool notification_due;  ///< announced with the result
-    std::array<std::uint32_t, most_gathered> frames;
     std::array<iovec, most_ranges> ranges;
   };
 
   void describe(Connection& connection, int socket);
-  void register_mappings();
-  void register_dma_bufs();
+  void register_frames();
   void probe_features();
   [[nodiscard]] bool takes(std::uint16_t send_flags, std::uint64_t addr3) noexcept;
 
+  static void set_socket_full(Connection& connection, bool full) noexcept;
   void make_ready(std::uint32_t connection) noexcept;
   void start() noexcept;
   bool prepare_ready() noexcept;
   bool start_chain(std::uint32_t connection) noexcept;
-  std::uint32_t gather(std::uint32_t connection, std::uint32_t first, std::uint32_t& room) noexcept;
+  std::uint32_t gather(Request& request, std::uint32_t first) noexcept;
   [[nodiscard]] bool joins(const Connection& connection, const Request& request,
                            std::uint32_t previous, std::uint32_t frame) const noexcept;
-  void add(Request& request, std::uint32_t frame) noexcept;
-  [[nodiscard]] iovec range_of(std::uint32_t frame) const noexcept;
+  bool add(Connection& connection, Request& request, std::uint32_t frame) noexcept;
   void prepare(io_uring_sqe& sqe, std::uint32_t index) noexcept;
-  [[nodiscard]] static int waiting_flag(const Connection& connection) noexcept;
   [[nodiscard]] bool better_copied(const Request& request) const noexcept;
 
   [[nodiscard]] bool waits_for_something() const noexcept;
@@ -92,9 +94,9 @@ class RingSender final : public Sender {
   [[nodiscard]] bool something_to_wait_for() const noexcept;
   [[nodiscard]] unsigned worth_waiting_for() const noexcept;
   void reap() noexcept;
-  void handle_result(const Completion& completion) noexcept;
-  void handle_notification(const Completion& completion) noexcept;
-  void count_sent(Request& request, std::uint32_t bytes) noexcept;
+  void handle_result(Completion completion) noexcept;
+  void handle_notification(Completion completion) noexcept;
+  void count_sent(const Request& request, std::uint32_t bytes) noexcept;
   void handle_refusal(Connection& connection, std::uint32_t number, int code) noexcept;
   void retry_refused(bool memory_was_freed) noexcept;
   void done_with(std::uint32_t index) noexcept;
@@ -105,19 +107,20 @@ class RingSender final : public Sender {
   const Options options_;
   FrameLedger ledger_;
   std::vector<Connection> connections_;
+  FrameSlots slots_;
   const std::uint32_t window_;        ///< of each connection, in frames
   std::vector<std::uint32_t> ready_;  ///< connections that may have something to start
   std::vector<std::uint32_t> starting_;
   std::vector<Request> requests_;
-  std::vector<std::uint32_t> free_requests_;
-  std::uint32_t queued_ = 0;         ///< frames ever
-  std::uint32_t unsent_frames_ = 0;  ///< not completely sent
-  std::uint32_t refused_ = 0;        ///< connections that found no memory
+  std::uint32_t free_request_ = none;  ///< the head of a list
+  std::uint32_t queued_ = 0;           ///< frames ever
+  std::uint32_t unsent_frames_ = 0;    ///< not completely sent
+  std::uint32_t refused_ = 0;          ///< connections that found no memory
   std::uint32_t results_due_ = 0;
   std::uint32_t notifications_due_ = 0;
   std::uint32_t sequence_ = 0;
   std::uint64_t set_up_calls_ = 0;
-  std::uint16_t send_flags_ = 0;
+  std::uint16_t zero_copy_flags_ = 0;   ///< of the SQE
   bool own_notification_tags_ = false;  ///< a notification has a user_data of its own
   bool vectored_ = false;               ///< a request may have several ranges
   bool copying_ = false;                ///< the network copied what we sent without

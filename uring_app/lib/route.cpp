@@ -37,6 +37,24 @@ struct Address {
   }
 };
 
+Address address_of(const sockaddr* name) {
+  Address address{.family = name->sa_family, .bytes = {}, .length = sizeof(in_addr)};
+  if (address.family == AF_INET) {
+    std::memcpy(address.bytes.data(), &reinterpret_cast<const sockaddr_in*>(name)->sin_addr,
+                address.length);
+    return address;
+  }
+  const in6_addr& v6 = reinterpret_cast<const sockaddr_in6*>(name)->sin6_addr;
+  if (IN6_IS_ADDR_V4MAPPED(&v6)) {
+    address.family = AF_INET;
+    std::memcpy(address.bytes.data(), &v6.s6_addr[12], address.length);
+  } else {
+    address.length = sizeof(in6_addr);
+    std::memcpy(address.bytes.data(), &v6, address.length);
+  }
+  return address;
+}
+
 Address resolve(const std::string& host) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_DGRAM;
@@ -46,16 +64,16 @@ Address resolve(const std::string& host) {
                 fmt::format("looking up {}: {}", host, ::gai_strerror(status)));
   }
   const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> owner{list, &freeaddrinfo};
-  Address address{.family = list->ai_family, .bytes = {}, .length = sizeof(in_addr)};
-  if (address.family == AF_INET6) {
-    address.length = sizeof(in6_addr);
-    std::memcpy(address.bytes.data(), &reinterpret_cast<sockaddr_in6*>(list->ai_addr)->sin6_addr,
-                address.length);
-  } else {
-    std::memcpy(address.bytes.data(), &reinterpret_cast<sockaddr_in*>(list->ai_addr)->sin_addr,
-                address.length);
+  return address_of(list->ai_addr);
+}
+
+Address peer_of(int socket) {
+  sockaddr_storage name{};
+  socklen_t size = sizeof(name);
+  if (::getpeername(socket, reinterpret_cast<sockaddr*>(&name), &size) < 0) {
+    throw Error(errno, "asking a socket for its peer");
   }
-  return address;
+  return address_of(reinterpret_cast<const sockaddr*>(&name));
 }
 
 /// The index of the device that the route to an address leaves by.
@@ -172,15 +190,13 @@ std::string why_it_copies(const NetDevice& device) {
   return {};
 }
 
-}  // namespace
-
-Route find_route(const std::string& host) {
-  const Address address = resolve(host);
+Route find_route(const Address& address) {
   const NetDevice device{ask_for_device(address)};
   Route route{.address = address.text(),
               .device = device.name(),
               .driver = device.driver(),
-              .mtu = device.mtu()};
+              .mtu = device.mtu(),
+              .local = device.is_loopback()};
   route.reason = why_it_copies(device);
   route.copies = !route.reason.empty();
   if (!route.copies) {
@@ -191,6 +207,16 @@ Route find_route(const std::string& host) {
         route.mtu - headers);
   }
   return route;
+}
+
+}  // namespace
+
+Route find_route(const std::string& host) {
+  return find_route(resolve(host));
+}
+
+Route find_route(int socket) {
+  return find_route(peer_of(socket));
 }
 
 }  // namespace dmawire
