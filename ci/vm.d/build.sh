@@ -44,14 +44,14 @@ once() {
 
 build_module() {
 	local key
-	key=$(key_of "$KERNEL_VERSION" "$(fingerprint "$CHECKOUT/kmod" "$CHECKOUT/include")")
+	key=$(key_of "$KERNEL_VERSION" "$MODULE_CFLAGS" "$(fingerprint "$CHECKOUT/kmod" "$CHECKOUT/include")")
 	once "$MODULE_DIR.stamp" "$key" compile_module
 }
 
 compile_module() {
 	mkdir -p "$MODULE_DIR"
 	quietly "building the module for $KERNEL_VERSION" in_root --bind "$CHECKOUT:/src:ro" --bind "$MODULE_DIR:/build" -- \
-		/parts/compile-module "$KERNEL_VERSION"
+		/parts/compile-module "$KERNEL_VERSION" "$MODULE_CFLAGS"
 	find "$MODULE_DIR/kmod" -name dmawire.ko | grep -q . || die "make -C kmod made no dmawire.ko"
 }
 
