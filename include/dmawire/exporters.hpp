@@ -23,7 +23,7 @@ enum class Exporter {
 /// takes memory that is registered by its address.
 enum class Layout {
   pages,   ///< single pages
-  folios,  ///< folios of 64 KiB (dmawire)
+  folios,  ///< folios of 64 KiB (dmawire; shared memory for root, where the kernel is told to)
   huge,    ///< pages of 2 MiB (memfd, from those that are set aside)
 };
 

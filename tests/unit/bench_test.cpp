@@ -133,7 +133,7 @@ TEST(BenchPlan, ColdDataIsFarMoreThanHotAndBuffersSayOtherwise) {
   const std::vector<Case> cases = plan.cases();
   EXPECT_EQ(cases.front().frames, 16'384U);
   EXPECT_EQ(cases.back().frames, 64U);
-  plan.frames = 3;
+  plan.frames = {3};
   EXPECT_EQ(plan.cases().front().frames, 3U);
 }
 

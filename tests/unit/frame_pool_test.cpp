@@ -46,6 +46,27 @@ TEST(FramePool, GetsAFrameBackOnceEvenIfItWasMoved) {
   EXPECT_EQ(pool.available(), 2U);
 }
 
+TEST(FramePool, PutsOneFrameIntoEachBufferIfAsked) {
+  const FramePool pool = FramePool::one_in_each(
+      make_buffers(Exporter::memfd, Layout::pages, 3, 16 * 1024), 4096, 5000);
+  EXPECT_EQ(pool.size(), 3U);
+  for (std::uint32_t index = 0; index < 3; ++index) {
+    EXPECT_EQ(pool.place(index).buffer, index);
+    EXPECT_EQ(pool.place(index).offset, 5000U);
+    EXPECT_EQ(pool.bytes(index).data(), pool.mappings()[index].bytes().data() + 5000);
+  }
+  EXPECT_THROW(
+      FramePool::one_in_each(make_buffers(Exporter::memfd, Layout::pages, 1, 8192), 4096, 5000),
+      Error);
+}
+
+TEST(FramePool, BeginsFramesOnPagesWhereThatIsCheap) {
+  EXPECT_EQ(FramePool::stride(65'000), 65'536U);
+  EXPECT_EQ(FramePool::stride(4096), 4096U);
+  EXPECT_EQ(FramePool::stride(1472), 1472U);
+  EXPECT_EQ(FramePool::stride(5000), 5056U);
+}
+
 TEST(FramePool, RefusesBuffersShorterThanAFrame) {
   EXPECT_THROW(FramePool(make_buffers(Exporter::memfd, Layout::pages, 1, 100), 5000, 1), Error);
 }

@@ -196,6 +196,15 @@ std::optional<Path> parse_path(const std::string& word) {
   return one_of<Path>({Path::direct, Path::fixed, Path::plain, Path::msg, Path::copy})(word);
 }
 
+std::optional<std::uint64_t> parse_offset(const std::string& word) {
+  const std::uint64_t offset = parse_size(word);
+  constexpr std::uint64_t most = 1024 * 1024 * 1024;
+  if (offset > most) {
+    throw std::invalid_argument(fmt::format("{} is more than {}", word, format_size(most)));
+  }
+  return offset;
+}
+
 void add_dimensions(CLI::App& command, Options& options) {
   Plan& plan = options.plan;
   add_list<std::optional<Path>>(command, "--tx", plan.paths, parse_path,
@@ -231,17 +240,17 @@ void add_dimensions(CLI::App& command, Options& options) {
       ->default_str("dmawire");
   add_list<Layout>(command, "--layout", plan.layouts,
                    one_of<Layout>({Layout::pages, Layout::folios, Layout::huge}),
-                   "pages, folios (dmawire, of 64 KiB), huge (memfd, pages of 2 MiB)")
+                   "pages, folios (of 64 KiB: dmawire, memfd), huge (memfd, pages of 2 MiB)")
       ->default_str("pages");
   add_list<Data>(command, "--data", plan.data, one_of<Data>({Data::cold, Data::hot}),
                  "cold (64 MiB of frames in turn, as from a device), hot (256 KiB of them)")
       ->default_str("cold");
-  command
-      .add_option_function<std::uint32_t>(
-          "--buffers", [&plan](std::uint32_t count) { plan.frames = count; },
-          "frames in turn, instead of what --data says")
-      ->check(CLI::Range(1U, 16'777'216U))
-      ->type_name("N");
+  add_list<std::optional<std::uint32_t>>(command, "--buffers", plan.frames,
+                                         number_up_to(16'777'216),
+                                         "frames in turn, instead of what --data says");
+  add_list<std::optional<std::uint64_t>>(command, "--offset", plan.offsets, parse_offset,
+                                         "put each frame into a buffer (and a slot of the ring) of "
+                                         "its own, so far from its beginning");
 }
 
 void add_conduct(CLI::App& command, Options& options) {

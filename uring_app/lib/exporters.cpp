@@ -10,6 +10,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
+#include <fstream>
+#include <string>
 
 #include <dmawire/device.hpp>
 #include <dmawire/error.hpp>
@@ -68,6 +71,39 @@ Buffer make_huge_memfd(std::size_t length) {
   return {std::move(fd), length, Buffer::Kind::memfd};
 }
 
+/// Shared memory in folios of 64 KiB. The kernel gives them to anonymous mappings only, whose
+/// memory has a descriptor all the same: it takes CAP_CHECKPOINT_RESTORE to open it.
+Buffer make_folio_memory(std::size_t length) {
+  static constexpr const char* setting =
+      "/sys/kernel/mm/transparent_hugepage/hugepages-64kB/shmem_enabled";
+  std::string modes;
+  std::getline(std::ifstream{setting}, modes);
+  if (modes.empty() || modes.find("[never]") != std::string::npos) {
+    throw Error(0, "shared memory is not made of 64 KiB folios here",
+                fmt::format("`echo advise > {}` allows it, since Linux 6.11", setting),
+                Error::Kind::impossible);
+  }
+  constexpr std::size_t folio = 64 * 1024;
+  length = (length + folio - 1) / folio * folio;
+  void* const start =
+      sys().mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (start == MAP_FAILED) {
+    throw Error(errno, fmt::format("mapping {} bytes", length));
+  }
+  const bool allocated = ::madvise(start, length, MADV_HUGEPAGE) == 0 &&
+                         ::madvise(start, length, MADV_POPULATE_WRITE) == 0;
+  const auto address = reinterpret_cast<std::uintptr_t>(start);
+  const std::string name = fmt::format("/proc/self/map_files/{:x}-{:x}", address, address + length);
+  UniqueFd fd{allocated ? sys().open(name.c_str(), O_RDWR | O_CLOEXEC) : -1};
+  const int code = errno;
+  ::munmap(start, length);
+  if (!fd.valid()) {
+    throw Error(code, fmt::format("allocating {} bytes in folios of 64 KiB", length), {},
+                Error::Kind::impossible);
+  }
+  return {std::move(fd), length, Buffer::Kind::memfd};
+}
+
 template <typename Make>
 std::vector<Buffer> repeat(std::size_t count, Make make) {
   std::vector<Buffer> buffers;
@@ -112,7 +148,7 @@ Layout usual_layout(Exporter exporter) noexcept {
 
 std::vector<Buffer> make_buffers(Exporter exporter, Layout layout, std::size_t count,
                                  std::size_t length) {
-  if (layout == Layout::folios && exporter != Exporter::dmawire) {
+  if (layout == Layout::folios && exporter != Exporter::dmawire && exporter != Exporter::memfd) {
     throw Error(0, fmt::format("{} memory is not made of 64 KiB folios", name(exporter)),
                 "dmawire's is", Error::Kind::impossible);
   }
@@ -130,7 +166,15 @@ std::vector<Buffer> make_buffers(Exporter exporter, Layout layout, std::size_t c
     }
     case Exporter::memfd:
       return repeat(count, [&] {
-        return layout == Layout::huge ? make_huge_memfd(length) : Buffer::memfd(length);
+        switch (layout) {
+          case Layout::huge:
+            return make_huge_memfd(length);
+          case Layout::folios:
+            return make_folio_memory(length);
+          case Layout::pages:
+            break;
+        }
+        return Buffer::memfd(length);
       });
     case Exporter::udmabuf: {
       const UniqueFd node = open_node("/dev/udmabuf");

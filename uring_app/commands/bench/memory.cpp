@@ -15,6 +15,11 @@ constexpr std::uint64_t most_kept = 256 * 1024 * 1024;
 
 /// A pool does not move: it is made where it stays.
 std::unique_ptr<FramePool> new_pool(const Case& what) {
+  if (what.offset) {
+    return std::unique_ptr<FramePool>(new FramePool(FramePool::one_in_each(
+        make_buffers(what.source, what.layout, what.frames, *what.offset + what.size), what.size,
+        *what.offset)));
+  }
   return std::unique_ptr<FramePool>(
       new FramePool(make_pool(what.source, what.layout, what.frames, what.size)));
 }
@@ -58,7 +63,8 @@ FramePool& Memory::pool(const Case& what) {
     bytes -= kept_.front().bytes();
     kept_.pop_front();
   }
-  kept_.push_back({what.source, what.layout, what.size, what.frames, make_or_make_room(what)});
+  kept_.push_back(
+      {what.source, what.layout, what.size, what.frames, what.offset, make_or_make_room(what)});
   fill(*kept_.back().pool);
   return *kept_.back().pool;
 }

@@ -6,6 +6,7 @@
 #include <dmawire/exporters.hpp>
 #include <dmawire/frame_pool.hpp>
 #include <memory>
+#include <optional>
 
 #include "plan.hpp"
 
@@ -26,11 +27,12 @@ class Memory {
     Layout layout;
     std::uint64_t size;
     std::uint32_t frames;
+    std::optional<std::uint64_t> offset;
     std::unique_ptr<FramePool> pool;
 
     [[nodiscard]] bool fits(const Case& what) const noexcept {
       return source == what.source && layout == what.layout && size == what.size &&
-             frames == what.frames;
+             frames == what.frames && offset == what.offset;
     }
     [[nodiscard]] std::uint64_t bytes() const noexcept { return size * frames; }
   };

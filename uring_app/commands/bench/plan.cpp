@@ -68,10 +68,11 @@ std::vector<Case> Plan::cases() const {
   all = times(all, layouts, [](Case& to, Layout value) { to.layout = value; });
   all = times(all, gathers, [](Case& to, std::uint32_t value) { to.gather = value; });
   all = times(all, paths, [](Case& to, std::optional<Path> value) { to.path = value; });
-  for (Case& one : all) {
-    one.frames = frames.value_or(frames_for(one.data, one.size));
-  }
-  return all;
+  all = times(all, frames, [](Case& to, std::optional<std::uint32_t> value) {
+    to.frames = value.value_or(frames_for(to.data, to.size));
+  });
+  return times(all, offsets,
+               [](Case& to, std::optional<std::uint64_t> value) { to.offset = value; });
 }
 
 std::vector<std::string> split_list(std::string_view text) {

@@ -34,6 +34,8 @@ struct Case {
   std::uint32_t gather = 0;
   std::uint32_t batch = 0;
   std::uint32_t frames = 0;  ///< in the pool
+  /// Each frame in a buffer of its own, so far into it; none: as many frames in a buffer as fit.
+  std::optional<std::uint64_t> offset;
 };
 
 [[nodiscard]] std::string path_name(const Case& what);
@@ -53,7 +55,8 @@ struct Plan {
   std::vector<std::uint32_t> connections{1};
   std::vector<std::uint32_t> gathers{Sender::most_gathered};
   std::vector<std::uint32_t> batches{16};
-  std::optional<std::uint32_t> frames;  ///< of the pool, if not what the data asks for
+  std::vector<std::optional<std::uint32_t>> frames{{}};  ///< none: what the data asks for
+  std::vector<std::optional<std::uint64_t>> offsets{{}};
 
   [[nodiscard]] std::vector<Case> cases() const;
 };

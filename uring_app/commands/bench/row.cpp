@@ -75,6 +75,7 @@ Row blank_row(const Case& what) {
   row["gather"] = what.gather;
   row["batch"] = what.batch;
   row["buffers"] = what.frames;
+  row["offset"] = what.offset ? Row(*what.offset) : Row(nullptr);
   for (const char* key : {"repeats", "spread", "cpu_s_per_gib_min", "cpu_s_per_gib_max",
                           "gib_per_s_min", "gib_per_s_max", "thread_cpu_s_per_gib",
                           "receiver_cpu_s_per_gib", "frames", "sends", "frames_per_s", "syscalls",

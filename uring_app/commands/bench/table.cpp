@@ -75,6 +75,11 @@ std::string verified_cell(const Row& row) {
   return !value.is_boolean() ? "-" : value.get<bool>() ? "yes" : "WRONG";
 }
 
+/// Elsewhere it follows from the size, and whether data is hot.
+std::string buffers_cell(const Row& row) {
+  return value_of(row, "offset").is_number() ? text(value_of(row, "buffers")) : "-";
+}
+
 std::string path_cell(const Row& row) {
   const std::string path = text(value_of(row, "path"));
   return path == "auto" && value_of(row, "chosen").is_string()
@@ -89,6 +94,7 @@ const std::vector<std::pair<const char*, Column>>& circumstances() {
       {"", {"proto", plain("proto")}},          {"frames of", {"size", size_cell}},
       {"depth", {"depth", plain("depth")}},     {"connections", {"conns", plain("connections")}},
       {"gather", {"gather", plain("gather")}},  {"batch", {"batch", plain("batch")}},
+      {"buffers", {"buffers", buffers_cell}},   {"offset", {"offset", plain("offset")}},
       {"memory", {"source", plain("source")}},  {"layout", {"layout", plain("layout")}},
       {"data", {"data", plain("data")}},        {"repeats", {"repeats", plain("repeats")}},
       {"through", {"device", plain("device")}}, {"clock", {"clock", plain("clock")}},
