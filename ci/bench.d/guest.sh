@@ -29,6 +29,47 @@ figure_guest-tcp() {
 		--size 4K,64K,256K --gather 1,64 --depth 256 --batch 64 --total 32M --warm-up 0 --repeats 2 --json
 }
 
+figure_guest-batch() {
+	publish guest-batch "UDP into a blackhole, batches of 1 to 512" \
+		"$EMULATED How many frames are started together, with 64 in flight at most." \
+		"${GUEST[@]}" run -- uring_app bench 198.51.100.2:9 --netns src --proto udp --tx direct,fixed \
+		--size 4K --gather 1 --depth 64 --batch 1,2,4,8,16,32,64,128,256,512 --total 64M --repeats 2 --json
+}
+
+figure_guest-slots() {
+	publish guest-slots "UDP into a blackhole, by the number of slots in use" \
+		"$EMULATED Each frame is in a buffer, and a slot of the ring's table, of its own." \
+		"${GUEST[@]}" run -- prlimit --nofile=32768 uring_app bench 198.51.100.2:9 --netns src --proto udp --tx direct,fixed \
+		--size 4K --gather 1 --depth 32 --offset 0 --buffers 64,1024,16384 --total 128M --repeats 2 --json
+}
+
+figure_guest-offset() {
+	publish guest-offset "UDP into a blackhole, by where in its buffer a frame begins" \
+		"$EMULATED Each frame is in a buffer of its own, so far from its beginning." \
+		"${GUEST[@]}" run -- uring_app bench 198.51.100.2:9 --netns src --proto udp --tx direct,fixed --layout pages,folios \
+		--size 4K --gather 1 --depth 32 --offset 0,60K,100000,512K,960K --buffers 64 --total 64M --repeats 2 --json
+}
+
+# The module compiled with other lengths of the pieces that a dma-buf is cut into; what a row calls its layout is that length.
+figure_guest-cut() {
+	local cut rows=()
+	for cut in 4K 16K 64K 256K 1M; do
+		"${GUEST[@]}" --module-cflags "-DDMAWIRE_URING_PIECE_SIZE=$(numfmt --from=iec "$cut")" run -- sh -ec '
+			uring_app bench 198.51.100.2:9 --netns src --proto udp --tx direct --size 4K,65000 --gather 1 --depth 32 \
+				--total 64M --repeats 2 --json >/tmp/udp
+			uring_app bench --netns src,dst --tx direct --size 4K,64K --gather 64 --depth 256 --batch 64 \
+				--total 32M --warm-up 0 --repeats 2 --json >/tmp/tcp
+			uring_app bench --from /tmp/udp,/tmp/tcp --json' >"$DIR/cut-$cut.json" || return
+		sed -i "s/\"layout\":\"pages\"/\"layout\":\"cut $cut\"/" "$DIR/cut-$cut.json"
+		rows+=("$DIR/cut-$cut.json")
+	done
+	"$URING_APP" bench --from "$(IFS=, && echo "${rows[*]}")" --json >"$DIR/guest-cut.json" || return
+	present guest-cut "How a dma-buf is cut into pieces" \
+		"$EMULATED UDP goes into a blackhole, one frame a send; TCP between two e1000e, gathered. \
+Buffers are of 1 MiB, of memory that was free in large blocks." \
+		"    ci/bench guest-cut"
+}
+
 figure_guest-setup() {
 	publish guest-setup "From nothing to the first send" \
 		"In the guest, whose clock counts instructions. \`make\` allocates the memory, \`register\` is all that is left to do \
@@ -39,13 +80,18 @@ then). Buffers of 1 MiB. \`locked\` is what counts against the limit of locked m
 		--tx direct,fixed --size 64M,1G --repeats 2 --json
 }
 
+# liburing's own example, as Debian 13 has it: $DIR/send-zerocopy.
+build_example() {
+	local source=/usr/share/doc/liburing-dev/examples/send-zerocopy.c
+	# shellcheck disable=SC2016  # the root's shell expands
+	ci/vm root -- sh -ec 'cc -O2 -D_GNU_SOURCE -static -o /tmp/out "$1" -luring && cat /tmp/out' sh "$source" \
+		>"$DIR/send-zerocopy" && chmod 755 "$DIR/send-zerocopy"
+}
+
 # Other people's programs, in the same guest on the same devices: rows of their own beside ours.
 peers() {
-	local protocol=$1 example=/usr/share/doc/liburing-dev/examples/send-zerocopy.c
-	# shellcheck disable=SC2016  # the root's shell expands
-	ci/vm root -- sh -ec 'cc -O2 -D_GNU_SOURCE -static -o /tmp/out "$1" -luring && cat /tmp/out' sh "$example" \
-		>"$DIR/send-zerocopy" || return
-	chmod 755 "$DIR/send-zerocopy"
+	local protocol=$1
+	build_example || return
 	"${GUEST[@]}" --add "$PARTS/peers:/peers" --add "$DIR/send-zerocopy:/usr/bin/send-zerocopy" \
 		run -- sh /peers "$protocol" >"$DIR/guest-peers-$protocol.json" || return
 }

@@ -7,7 +7,9 @@
 readonly SRC=dmawire-bench-src DST=dmawire-bench-dst
 readonly HUGE_PAGES=/proc/sys/vm/nr_hugepages
 HOST_READY=
-HUGE_PAGES_BEFORE=
+# Lets a memfd be made of 64 KiB folios, as dmawire's memory is (Linux 6.11).
+readonly FOLIOS=/sys/kernel/mm/transparent_hugepage/hugepages-64kB/shmem_enabled
+HUGE_PAGES_BEFORE= FOLIOS_BEFORE=
 SINK=
 
 host_clean_up() {
@@ -15,6 +17,7 @@ host_clean_up() {
 	ip netns del $SRC 2>/dev/null || true
 	ip netns del $DST 2>/dev/null || true
 	[[ -z $HUGE_PAGES_BEFORE ]] || echo "$HUGE_PAGES_BEFORE" >$HUGE_PAGES || true
+	[[ -z $FOLIOS_BEFORE ]] || echo "$FOLIOS_BEFORE" >$FOLIOS || true
 	HOST_READY=
 }
 
@@ -36,6 +39,9 @@ host_namespaces() {
 	# A pool of 64 MiB in pages of 2 MiB, and some for what does not divide.
 	HUGE_PAGES_BEFORE=$(<$HUGE_PAGES)
 	((HUGE_PAGES_BEFORE >= 80)) || echo 80 >$HUGE_PAGES
+	[[ -e $FOLIOS ]] || return 0
+	FOLIOS_BEFORE=$(sed 's/.*\[\(.*\)\].*/\1/' $FOLIOS)
+	echo advise >$FOLIOS
 }
 
 # host_bench OPTION...
@@ -73,7 +79,7 @@ figure_host-udp() {
 	host_publish host-udp "UDP into a blackhole, at native speed" \
 		"$NATIVE Nobody copies: a device that swallows everything. Cold is 64 MiB of frames in turn, hot 256 KiB." \
 		198.51.100.2:9 --netns $SRC --proto udp --tx fixed,plain,copy --size 1K,4K,16K,65000 --gather 1 --depth 32 \
-		--data cold,hot --layout pages,huge
+		--data cold,hot --layout pages,folios,huge
 }
 
 # A TCP sink that reads nothing: see tun_sink.cpp.
@@ -94,7 +100,36 @@ figure_host-tcp() {
 nothing ([how](../../ci/bench.d/tun_sink.cpp)). Its cost is in the busy time, not in \`thread\`. A packet cut \
 to its headers is flagged \"copied\" by the kernel, though nothing was left to copy." \
 		203.0.113.2:9 --netns $SRC --tx fixed,plain,msg,copy --size 4K,64K,1M --gather 1,64 --depth 256 \
-		--batch 32 --layout pages,huge
+		--batch 32 --layout pages,folios,huge
+}
+
+figure_host-offset() {
+	host_namespaces && tun_sink || return
+	host_publish host-offset "TCP into a sink, by where in its buffer a frame begins" \
+		"$NATIVE The sink is that of [host-tcp](host-tcp.md). Each frame is in a buffer of its own, so far from its beginning." \
+		203.0.113.2:9 --netns $SRC --tx fixed --size 4K,64K --gather 1 --depth 64 --batch 32 --layout pages,folios,huge \
+		--offset 0,60K,512K,960K --buffers 32
+}
+
+# Side by side with liburing's example, which sends one buffer of its own again and again.
+host_anchor() {
+	local protocol=$1 address=$2
+	shift 2
+	build_example || return
+	PATH=$DIR:${URING_APP%/*}:$PATH $PARTS/anchor $SRC "$address" "$protocol" "$@" >"$DIR/host-anchor-$protocol.json"
+}
+
+figure_host-anchor-udp() {
+	host_namespaces && blackhole && host_anchor udp 198.51.100.2 4096 16384 65000 || return
+	present host-anchor-udp "UDP into a blackhole: liburing's example beside uring_app, at native speed" \
+		"$NATIVE Runs of a second, in turn. CPU is that of the sending process alone." "    ci/bench host-anchor-udp"
+}
+
+figure_host-anchor-tcp() {
+	host_namespaces && tun_sink && host_anchor tcp 203.0.113.2 4096 65536 1048576 || return
+	present host-anchor-tcp "TCP into a sink: liburing's example beside uring_app, at native speed" \
+		"$NATIVE Runs of a second, in turn; the sink is that of [host-tcp](host-tcp.md). CPU is that of the sending process alone." \
+		"    ci/bench host-anchor-tcp"
 }
 
 figure_host-loopback() {
