@@ -9,7 +9,7 @@ readonly HUGE_PAGES=/proc/sys/vm/nr_hugepages
 HOST_READY=
 # Lets a memfd be made of 64 KiB folios, as dmawire's memory is (Linux 6.11).
 readonly FOLIOS=/sys/kernel/mm/transparent_hugepage/hugepages-64kB/shmem_enabled
-HUGE_PAGES_BEFORE= FOLIOS_BEFORE=
+HUGE_PAGES_BEFORE='' FOLIOS_BEFORE=''
 SINK=
 
 host_clean_up() {
@@ -116,7 +116,7 @@ host_anchor() {
 	local protocol=$1 address=$2
 	shift 2
 	build_example || return
-	PATH=$DIR:${URING_APP%/*}:$PATH $PARTS/anchor $SRC "$address" "$protocol" "$@" >"$DIR/host-anchor-$protocol.json"
+	PATH=$DIR:${URING_APP%/*}:$PATH "$PARTS/anchor" $SRC "$address" "$protocol" "$@" >"$DIR/host-anchor-$protocol.json"
 }
 
 figure_host-anchor-udp() {

@@ -35,17 +35,30 @@ TEST(FrameSlots, AreTheBuffersWhereTheseAreMapped) {
   const FrameSlots slots = FrameSlots::of_mappings(pool);
   EXPECT_EQ(slots.of(7), 0U);
   EXPECT_EQ(slots.of(8), 1U);
+  EXPECT_TRUE(slots.holds(0, 7));
+  EXPECT_FALSE(slots.holds(0, 8));
+  EXPECT_FALSE(slots.holds(1, 7));
   EXPECT_EQ(slots.origin(1), 0U);
   EXPECT_TRUE(slots.ranges().empty());
 }
 
-TEST(FrameSlots, HoldNoMoreThanOneRequestTakesAndEndWithTheirBuffer) {
+TEST(FrameSlots, HoldWhatRequestsTakeThatBeginInThemAndEndWithTheirBuffer) {
   const FramePool pool{dma_bufs(2, 8 * page), page, 16};
-  const FrameSlots slots = FrameSlots::of_dma_bufs(pool, 3);
+  constexpr std::uint32_t most = 3;
+  const FrameSlots slots = FrameSlots::of_dma_bufs(pool, most);
   ASSERT_EQ(slots.ranges().size(), 6U);
-  EXPECT_EQ(slots.of(2), 0U);
-  EXPECT_EQ(slots.of(3), 1U);
-  EXPECT_EQ(slots.of(7), 2U);
+  for (std::uint32_t first = 0; first < pool.size(); ++first) {
+    const std::uint32_t slot = slots.of(first);
+    for (std::uint32_t frame = 0; frame < pool.size(); ++frame) {
+      const bool same_buffer = pool.place(frame).buffer == pool.place(first).buffer;
+      if (frame >= first && frame < first + most) {
+        EXPECT_EQ(slots.holds(slot, frame), same_buffer) << first << " " << frame;
+      } else if (frame + most <= first || frame >= first + 2 * most) {
+        EXPECT_FALSE(slots.holds(slot, frame)) << first << " " << frame;
+      }
+    }
+  }
+  EXPECT_EQ(slots.ranges()[0].length, (2 * most - 1) * page);
   EXPECT_EQ(slots.ranges()[2].length, 2 * page);
   EXPECT_EQ(slots.of(8), 3U);
   EXPECT_EQ(slots.ranges()[3].offset, 0U);

@@ -18,8 +18,13 @@ constexpr std::uint32_t most_slots = 16'384;
 FrameSlots FrameSlots::of_mappings(const FramePool& pool) {
   FrameSlots slots;
   slots.slots_.reserve(pool.size());
+  slots.frames_.resize(pool.buffers().size(), {0, 0});
   for (std::uint32_t frame = 0; frame < pool.size(); ++frame) {
-    slots.slots_.push_back(pool.place(frame).buffer);
+    const std::uint32_t buffer = pool.place(frame).buffer;
+    slots.slots_.push_back(buffer);
+    if (slots.frames_[buffer].count++ == 0) {
+      slots.frames_[buffer].first = frame;
+    }
   }
   return slots;
 }
@@ -40,20 +45,26 @@ FrameSlots FrameSlots::of_dma_bufs(const FramePool& pool, std::uint32_t most_fra
                                  : std::max(most_frames, (pool.size() + to_share - 1) / to_share);
   FrameSlots slots;
   slots.slots_.reserve(pool.size());
-  std::uint32_t first = 0;  // frame of the slot
-  for (std::uint32_t frame = 0; frame < pool.size(); ++frame) {
-    const FramePool::Place place = pool.place(frame);
-    if (frame == 0 || place.buffer != pool.place(first).buffer || frame - first == most) {
-      first = frame;
-      const std::uint64_t offset = place.offset / page * page;
-      slots.ranges_.push_back({pool.buffers()[place.buffer].fd(), offset, 0});
-      slots.origins_.push_back(
-          reinterpret_cast<std::uintptr_t>(pool.mappings()[place.buffer].bytes().data()) + offset);
-    }
-    DmaBufRange& range = slots.ranges_.back();
-    const std::uint64_t end = place.offset + pool.frame_length();
-    range.length = (end + page - 1) / page * page - range.offset;
-    slots.slots_.push_back(static_cast<std::uint32_t>(slots.ranges_.size() - 1));
+  for (std::uint32_t first = 0; first < pool.size();) {
+    const FramePool::Place place = pool.place(first);
+    const auto end_within = [&](std::uint32_t frames) {
+      std::uint32_t end = first;
+      while (end < pool.size() && end - first < frames && pool.place(end).buffer == place.buffer) {
+        ++end;
+      }
+      return end;
+    };
+    const std::uint32_t next = end_within(most);
+    const std::uint32_t end = end_within(2 * most - 1);
+    const std::uint64_t begins = place.offset / page * page;
+    const std::uint64_t ends = pool.place(end - 1).offset + pool.frame_length();
+    slots.ranges_.push_back(
+        {pool.buffers()[place.buffer].fd(), begins, (ends + page - 1) / page * page - begins});
+    slots.origins_.push_back(
+        reinterpret_cast<std::uintptr_t>(pool.mappings()[place.buffer].bytes().data()) + begins);
+    slots.frames_.push_back({first, end - first});
+    slots.slots_.resize(next, static_cast<std::uint32_t>(slots.ranges_.size() - 1));
+    first = next;
   }
   return slots;
 }

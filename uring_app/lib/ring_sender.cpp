@@ -102,6 +102,9 @@ void RingSender::describe(Connection& connection, int socket) {
   if (length > longest_datagram(socket) || 2 * length > most_datagram_bytes ||
       ::setsockopt(socket, SOL_UDP, UDP_SEGMENT, &segment, sizeof(segment)) < 0) {
     connection.gather = 1;
+  } else {
+    connection.gather =
+        std::min(connection.gather, static_cast<std::uint32_t>(most_datagram_bytes / length));
   }
 }
 
@@ -333,6 +336,9 @@ inline std::uint32_t RingSender::gather(Request& request, std::uint32_t first) n
   }
   request.first = first;
   std::uint32_t frame = first;
+  if (frame != none) {
+    request.slot = slots_.of(frame);
+  }
   if (frame != none && add(connection, request, frame)) {
     std::uint32_t previous = frame;
     frame = ledger_[frame].next;
@@ -348,7 +354,7 @@ inline std::uint32_t RingSender::gather(Request& request, std::uint32_t first) n
 /// Whether a request can take one more frame, behind `previous`.
 bool RingSender::joins(const Connection& connection, const Request& request, std::uint32_t previous,
                        std::uint32_t frame) const noexcept {
-  if (ledger_[frame].unsent() == 0 || slots_.of(frame) != request.slot) {
+  if (ledger_[frame].unsent() == 0 || !slots_.holds(request.slot, frame)) {
     return false;
   }
   const FrameLedger::Entry& before = ledger_[previous];
@@ -384,7 +390,6 @@ inline bool RingSender::add(Connection& connection, Request& request,
   } else {
     request.ranges[request.range_count++] = {start, length};
   }
-  request.slot = slots_.of(frame);
   request.length += length;
   ++request.frame_count;
   if (ledger_.hold(frame)) {
