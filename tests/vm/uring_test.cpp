@@ -11,8 +11,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <dmawire/exporters.hpp>
+#include <vector>
 
 #include "abi.hpp"
+#include "guest.hpp"
 #include "loopback.hpp"
 #include "mapped.hpp"
 #include "slot_ring.hpp"
@@ -235,6 +238,15 @@ TEST_P(Uring, RegisterRefusesWhatTheHeaderForbids) {
     bad.length = length;
     EXPECT_EQ(register_slot(bad), EINVAL) << offset << " " << length;
   }
+}
+
+TEST_P(Uring, RefusesTheDmaBufOfAnotherExporter) {
+  load_kernel_module("udmabuf");  // fails where it is built in
+  const std::vector<Buffer> foreign = make_buffers(Exporter::udmabuf, Layout::pages, 1, kPage);
+  dmawire_uring_register argument = request(0);
+  argument.fd = foreign.at(0).fd();
+  EXPECT_EQ(register_slot(argument), EXDEV);
+  EXPECT_EQ(register_slot(request(0)), 0) << "the slot is still free";
 }
 
 TEST_P(Uring, RefusesASlotThatIsTakenAndUnregistersOnce) {

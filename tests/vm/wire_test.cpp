@@ -179,6 +179,29 @@ TEST(Auto, CopiesOnLoopbackWhereTheKernelWouldCopyAnyway) {
   EXPECT_EQ(outcome.sent["path"], "copy") << outcome.sent;
 }
 
+TEST(Auto, StopsPayingForZeroCopyOverVeth) {
+  run({"modprobe", "veth"});
+  for (const Words& words : {Words{"-n", "src", "link", "add", "veth0", "type", "veth", "peer",
+                                   "name", "veth1", "netns", "dst"},
+                             Words{"-n", "src", "addr", "add", "203.0.113.1/24", "dev", "veth0"},
+                             Words{"-n", "dst", "addr", "add", "203.0.113.2/24", "dev", "veth1"},
+                             Words{"-n", "src", "link", "set", "veth0", "up"},
+                             Words{"-n", "dst", "link", "set", "veth1", "up"}}) {
+    Words command{"ip"};
+    command.insert(command.end(), words.begin(), words.end());
+    const Process::Result result = run(command);
+    ASSERT_EQ(result.status, 0) << result.err;
+  }
+  const PatternSource source{64 * kMebibyte};
+  const Outcome outcome =
+      transfer({.source_netns = "src", .destination_netns = "dst", .host = "203.0.113.2"}, {"-"},
+               source.fd());
+  run({"ip", "-n", "src", "link", "del", "veth0"});
+  ASSERT_TRUE(outcome.verified()) << outcome.complaints();
+  EXPECT_EQ(outcome.sent["path"], "copy") << outcome.sent;
+  EXPECT_GT(outcome.sent["copied"], 0) << "this is how it was noticed";
+}
+
 TEST(Exporters, MainlineMappingsAnswerEfaultWhereOursIsSent) {
   ASSERT_TRUE(std::filesystem::exists("/dev/udmabuf"));
   ASSERT_TRUE(std::filesystem::exists("/dev/dma_heap/system"));
