@@ -70,6 +70,51 @@ Buffers are of 1 MiB, of memory that was free in large blocks." \
 		"    ci/bench guest-cut"
 }
 
+# profile_of NAME PATH SIZE: $DIR/NAME.profile has a line "FUNCTION INSTRUCTIONS" a frame. What is not done for each frame
+# goes away when a short run is taken from a long one.
+profile_of() {
+	local name=$1 path=$2 size=$3 short=16 long=80 total
+	for total in $short $long; do
+		"${GUEST[@]}" --profile "$DIR/addresses-$total" run -- sh -ec "
+			uring_app bench 198.51.100.2:9 --netns src --proto udp --tx $path --size $size --gather 1 --depth 32 \
+				--layout folios --total ${total}M --repeats 1 --warm-up 0 >&2
+			cat /proc/kallsyms" >"$DIR/symbols" 2>"$DIR/log" || {
+			cat "$DIR/log" >&2
+			return 1
+		}
+	done
+	# Symbols and counts by address; a count belongs to the symbol before it.
+	{
+		awk '$2 ~ /[tTwW]/ && $3 !~ /^__pfx_/ { print $1, 0, $3 }' "$DIR/symbols"
+		awk '{ print $1, 1, -$2 }' "$DIR/addresses-$short"
+		awk '{ print $1, 1, $2 }' "$DIR/addresses-$long"
+	} | LC_ALL=C sort -k1,1 -k2,2n | awk -v frames=$(((long - short) * 1048576 / size)) '
+		$2 == 0 { name = $3; next }
+		{ sum[$1 ~ /^ffffffff/ ? name : "user_space"] += $3 }
+		END { for (name in sum) print name, sum[name] / frames }' >"$DIR/$name.profile"
+}
+
+figure_guest-instructions() {
+	profile_of fixed fixed 4096 && profile_of direct direct 4096 || return
+	{
+		printf '# %s\n\n%s\n\n' "Where the instructions of a send go" "A datagram of 4 KiB by \`fixed\` and by \`direct\`, both on \
+64 KiB folios, into a blackhole, one frame a send: instructions a frame, by function of the kernel, those of less than 15 \
+together. \`user_space\` is the sender and the benchmark's loop."
+		printf '| function | fixed | direct |\n|---|---|---|\n'
+		awk 'NR == FNR { fixed[$1] = $2; next } { direct[$1] = $2 }
+			END {
+				for (name in fixed) all[name]
+				for (name in direct) all[name]
+				for (name in all)
+					if (fixed[name] < 15 && direct[name] < 15) { f += fixed[name]; d += direct[name] }
+					else { printf "| %s | %.0f | %.0f |\n", name, fixed[name], direct[name]; F += fixed[name]; D += direct[name] }
+				printf "| (others) | %.0f | %.0f |\n| **together** | %.0f | %.0f |\n", f, d, F + f, D + d
+			}' "$DIR/fixed.profile" "$DIR/direct.profile" | LC_ALL=C sort -t'|' -k4,4nr
+		printf '\nAgain:\n\n    ci/bench guest-instructions\n'
+	} >"$DIR/guest-instructions.md"
+	mv "$DIR/guest-instructions.md" "$OUT"
+}
+
 figure_guest-setup() {
 	publish guest-setup "From nothing to the first send" \
 		"In the guest, whose clock counts instructions. \`make\` allocates the memory, \`register\` is all that is left to do \

@@ -74,10 +74,30 @@ clean_up() {
 	rm -rf "$RUN_DIR"
 }
 
+# Sets PROFILER, qemu's plugin that counts instructions. Compiled where qemu's own libraries are from.
+ensure_profiler() {
+	local key
+	key=$(key_of "$(<"$PARTS/inside/count_instructions.c")" "$(<"$ROOT/.dmawire-stamp")")
+	PROFILER=$CACHE/profiler/$key.so
+	[[ -e $PROFILER ]] || locked profiler make_profiler
+}
+
+make_profiler() {
+	[[ ! -e $PROFILER ]] || return 0
+	mkdir -p "$CACHE/profiler"
+	quietly "compiling the profiler" in_root --bind "$CACHE/profiler:/build" -- \
+		"$KERNEL_CC" -O2 -Wall -Wextra -shared -fPIC -o /build/tmp.so /parts/count_instructions.c
+	mv "$CACHE/profiler/tmp.so" "$PROFILER"
+}
+
 # guest_arguments CONTROL-FILE: fills QEMU_ARGS with all that machine_arguments did not say.
 guest_arguments() {
 	local append="console=$MACHINE_CONSOLE rdinit=/init panic=-1 panic_on_warn=1 oops=panic net.ifnames=0"
 	machine_arguments "$ACCEL" "$CPUS" "$MEMORY"
+	if [[ -n $PROFILE ]]; then
+		QEMU_ARGS+=(-plugin "$PROFILER,out=$PROFILE")
+		append+=" nokaslr norandmaps" # the same code at the same address in every run
+	fi
 	QEMU_ARGS+=(
 		-nodefaults -no-user-config -display none -no-reboot
 		-kernel "$KERNEL_DIR/vmlinux" -initrd "$RUN_DIR/initrd" -append "$append $MACHINE_APPEND $APPEND"

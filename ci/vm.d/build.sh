@@ -15,7 +15,7 @@ ensure_builds() {
 	[[ -e $CHECKOUT/kmod/Makefile ]] || die "$CHECKOUT has no kmod/Makefile"
 	[[ -e $CHECKOUT/CMakeLists.txt ]] || die "$CHECKOUT has no CMakeLists.txt"
 	BUILD=$CACHE/build/$(key_of "$CHECKOUT")
-	MODULE_DIR=$BUILD/kmod-$KERNEL_VERSION
+	MODULE_DIR=$BUILD/kmod-$KERNEL_VERSION${MODULE_CFLAGS:+-$(key_of "$MODULE_CFLAGS")}
 	PROGRAMS=(uring_app)
 	[[ $TESTS == no ]] || PROGRAMS+=(dmawire_vm_test)
 	mkdir -p "$BUILD"
@@ -44,7 +44,7 @@ once() {
 
 build_module() {
 	local key
-	key=$(key_of "$KERNEL_VERSION" "$MODULE_CFLAGS" "$(fingerprint "$CHECKOUT/kmod" "$CHECKOUT/include")")
+	key=$(key_of "$KERNEL_VERSION" "$(fingerprint "$CHECKOUT/kmod" "$CHECKOUT/include")")
 	once "$MODULE_DIR.stamp" "$key" compile_module
 }
 

@@ -67,7 +67,7 @@ class Sender {
     /// Connections share it equally; each has at least one.
     std::uint32_t depth = 64;
     /// Frames that come together before they are started, while the network has enough to do.
-    std::uint32_t batch = 16;
+    std::uint32_t batch = 32;
     /// Most frames of a request, 1 to most_gathered, and never more than a quarter of the window; 1
     /// sends each frame by itself.
     std::uint32_t gather = most_gathered;

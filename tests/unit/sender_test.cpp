@@ -114,6 +114,18 @@ TEST_P(EveryPath, HasEveryFrameBackAfterFinish) {
   collector.finish();
 }
 
+TEST_P(EveryPath, WaitsForNoBatchThatCannotComeTogether) {
+  FramePool pool = make_pool();
+  const auto sender =
+      make_sender(GetParam(), std::array{connection_.near.get()}, pool, {.batch = 10 * pool_size});
+  Collector collector{connection_.far.get()};
+  send_numbered(*sender, pool, 3 * pool_size);
+  EXPECT_FALSE(sender->finish());
+  EXPECT_FALSE(finish_stream(connection_.near.get()));
+  collector.finish();
+  EXPECT_EQ(sender->statistics().frames, 3 * pool_size);
+}
+
 TEST_P(EveryPath, StartsALoneFrameWhenToldThatNoMoreIsAtHand) {
   FramePool pool = make_pool();
   const auto sender = make_sender(GetParam(), std::array{connection_.near.get()}, pool, {});

@@ -232,7 +232,7 @@ void add_dimensions(CLI::App& command, Options& options) {
       ->default_str(std::to_string(Sender::most_gathered));
   add_list<std::uint32_t>(command, "--batch", plan.batches, number_up_to(16'384),
                           "frames that are started together")
-      ->default_str("16");
+      ->default_str("32");
   add_list<Exporter>(
       command, "--source", plan.sources,
       one_of<Exporter>({Exporter::dmawire, Exporter::memfd, Exporter::udmabuf, Exporter::dma_heap}),

@@ -73,6 +73,7 @@ std::error_code MsgSender::progress() noexcept {
 }
 
 std::error_code MsgSender::wait() noexcept {
+  (void)progress();  // what is queued may be less than a batch
   while (!failure_ && pool_.available() == 0 && (busy() || notifications_due() > 0)) {
     sleep();
     (void)progress();

@@ -54,7 +54,7 @@ struct Plan {
   std::vector<std::uint32_t> depths{64};
   std::vector<std::uint32_t> connections{1};
   std::vector<std::uint32_t> gathers{Sender::most_gathered};
-  std::vector<std::uint32_t> batches{16};
+  std::vector<std::uint32_t> batches{32};
   std::vector<std::optional<std::uint32_t>> frames{{}};  ///< none: what the data asks for
   std::vector<std::optional<std::uint64_t>> offsets{{}};
 
