@@ -30,8 +30,10 @@ enum class Layout {
 [[nodiscard]] std::string_view name(Exporter exporter) noexcept;
 [[nodiscard]] std::string_view name(Layout layout) noexcept;
 
-/// The best that an exporter has without being set up for it.
-[[nodiscard]] Layout usual_layout(Exporter exporter) noexcept;
+/// The best that an exporter has for frames of a length without being set up for it. Short frames
+/// are best in single pages: from memory registered by address, the kernel charges the socket for
+/// the whole folio before a frame too, and a stream of them in flight starves (docs/sending.md).
+[[nodiscard]] Layout usual_layout(Exporter exporter, std::size_t frame_length) noexcept;
 
 /// `count` buffers of at least `length` bytes each. Throws Error, of the kind `impossible` where
 /// the exporter has no such layout.

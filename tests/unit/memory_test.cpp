@@ -60,6 +60,12 @@ TEST(Mapping, ThrowsWhereThereIsNothingToMap) {
   EXPECT_THROW(Mapping(-1, 4096), Error);
 }
 
+TEST(Exporters, TakeFoliosForLongFramesOnly) {
+  EXPECT_EQ(usual_layout(Exporter::dmawire, 64 * 1024), Layout::folios);
+  EXPECT_EQ(usual_layout(Exporter::dmawire, 4096), Layout::pages);
+  EXPECT_EQ(usual_layout(Exporter::memfd, 64 * 1024), Layout::pages);
+}
+
 TEST(Exporters, SayThatAKernelLacksOne) {
   FakeSys fake;
   fake->open = [](const char*, int) {

@@ -142,8 +142,10 @@ std::string_view name(Layout layout) noexcept {
   return "huge";
 }
 
-Layout usual_layout(Exporter exporter) noexcept {
-  return exporter == Exporter::dmawire ? Layout::folios : Layout::pages;
+Layout usual_layout(Exporter exporter, std::size_t frame_length) noexcept {
+  constexpr std::size_t half_a_folio = 32 * 1024;
+  return exporter == Exporter::dmawire && frame_length >= half_a_folio ? Layout::folios
+                                                                       : Layout::pages;
 }
 
 std::vector<Buffer> make_buffers(Exporter exporter, Layout layout, std::size_t count,
@@ -199,7 +201,7 @@ FramePool make_pool(Exporter exporter, Layout layout, std::uint32_t frames,
 }
 
 FramePool make_pool(Exporter exporter, std::uint32_t frames, std::size_t frame_length) {
-  return make_pool(exporter, usual_layout(exporter), frames, frame_length);
+  return make_pool(exporter, usual_layout(exporter, frame_length), frames, frame_length);
 }
 
 }  // namespace dmawire
