@@ -66,7 +66,8 @@ figure_guest-cut() {
 	"$URING_APP" bench --from "$(IFS=, && echo "${rows[*]}")" --json >"$DIR/guest-cut.json" || return
 	present guest-cut "How a dma-buf is cut into pieces" \
 		"$EMULATED UDP goes into a blackhole, one frame a send; TCP between two e1000e, gathered. \
-Buffers are of 1 MiB, of memory that was free in large blocks." \
+Buffers are of 1 MiB, of memory that was free in large blocks. Look at \`thread\`: a run of 65,000 B is short enough for the \
+end of the ring before it to be seen in the busy time." \
 		"    ci/bench guest-cut"
 }
 
