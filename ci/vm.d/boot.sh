@@ -124,6 +124,9 @@ boot_run() {
 		-chardev "file,id=stdout,path=$RUN_DIR/stdout" -device "virtserialport,chardev=stdout,name=stdout"
 		-chardev "file,id=stderr,path=$RUN_DIR/stderr" -device "virtserialport,chardev=stderr,name=stderr"
 	)
+	[[ -z $COVERAGE ]] || QEMU_ARGS+=(
+		-chardev "file,id=coverage,path=$RUN_DIR/coverage.tar" -device "virtserialport,chardev=coverage,name=coverage"
+	)
 	# qemu's own stdout is the control port's pipe, so that it ends when qemu ends.
 	exec {CONTROL}< <(exec "${QEMU[@]}" "${QEMU_ARGS[@]}" </dev/null 2>"$RUN_DIR/qemu.log")
 	qemu=$!
@@ -141,7 +144,16 @@ boot_run() {
 	wait "$out" || true
 	wait "$err" || true
 	CHILDREN=()
+	[[ -z $COVERAGE ]] || keep_coverage
 	conclude
+}
+
+# The compiler's notes and the guest's counts, side by side as gcov wants them; both know where their sources were compiled.
+keep_coverage() {
+	mkdir -p "$COVERAGE/module" "$COVERAGE/programs"
+	(cd "$MODULE_DIR" && find kmod -name '*.gcno' -exec cp --parents -t "$COVERAGE/module" {} +)
+	(cd "$PROGRAM_DIR" && find . -name '*.gcno' -exec cp --parents -t "$COVERAGE/programs" {} +)
+	tar -C "$COVERAGE" --extract --file "$RUN_DIR/coverage.tar" || FAILURE=${FAILURE:-"the guest told nothing of what ran"}
 }
 
 # hear SECONDS: the control port's next line in LINE; says in FAILURE why there is none.
@@ -197,8 +209,9 @@ boot_shell() {
 kernel_complaint() {
 	grep -aE 'WARNING:|BUG:|BUG |Oops|Call Trace|Bad page|page dumped|Kernel panic|general protection|KASAN|KCSAN|UBSAN' \
 		"$RUN_DIR/kernel.log" || true
-	grep -aE 'possible (circular|recursive) locking|suspicious RCU|DMA-API|DMAR:.*fault|refcount_t|use-after-free' \
+	grep -aE 'possible (circular|recursive) locking|suspicious RCU|non-static key|DMAR:.*fault|refcount_t|use-after-free' \
 		"$RUN_DIR/kernel.log" || true
+	grep -aE 'DMA-API: ' "$RUN_DIR/kernel.log" | grep -avE 'DMA-API: (preallocated|debugging enabled)' || true
 	grep -aE 'soft lockup|hard LOCKUP|blocked for more than|detected stalls|kmemleak:.*new suspected|Out of memory' \
 		"$RUN_DIR/kernel.log" || true
 }

@@ -9,13 +9,18 @@ fingerprint() {
 		LC_ALL=C sort | sha256sum | cut -c1-16
 }
 
-# Sets BUILD (this checkout's place in the cache), MODULE_DIR, and PROGRAMS: those of ours that the guest gets.
+# What makes a compiler's program count which of its lines run, threads or not.
+readonly COVERAGE_FLAGS="--coverage -fprofile-update=atomic"
+
+# Sets BUILD (this checkout's place in the cache), MODULE_DIR, PROGRAM_DIR, and PROGRAMS: those of ours that the guest gets.
 ensure_builds() {
 	local place
 	[[ -e $CHECKOUT/kmod/Makefile ]] || die "$CHECKOUT has no kmod/Makefile"
 	[[ -e $CHECKOUT/CMakeLists.txt ]] || die "$CHECKOUT has no CMakeLists.txt"
 	BUILD=$CACHE/build/$(key_of "$CHECKOUT")
+	[[ -z $COVERAGE ]] || MODULE_CFLAGS+=" -fprofile-prefix-map=/build/kmod=/src/kmod"
 	MODULE_DIR=$BUILD/kmod-$KERNEL_VERSION${MODULE_CFLAGS:+-$(key_of "$MODULE_CFLAGS")}
+	PROGRAM_DIR=$BUILD/programs${COVERAGE:+-coverage}
 	PROGRAMS=(uring_app)
 	[[ $TESTS == no ]] || PROGRAMS+=(dmawire_vm_test)
 	mkdir -p "$BUILD"
@@ -61,14 +66,14 @@ build_program() {
 	mapfile -t places < <(find "$CHECKOUT" -mindepth 1 -maxdepth 1 \
 		! -name .git ! -name kmod ! -name ci ! -name docs ! -name '*.md' ! -name 'build*' | LC_ALL=C sort)
 	key=$(key_of "$(<"$ROOT/.dmawire-stamp")" "$(fingerprint "${places[@]}")")
-	once "$BUILD/$1.stamp" "$key" compile_program "$1"
+	once "$PROGRAM_DIR-$1.stamp" "$key" compile_program "$1"
 }
 
 compile_program() {
-	local program=$1 stage=$BUILD/$1.stage
+	local program=$1 stage=$PROGRAM_DIR-$1.stage
 	say "building $program"
 	rm -rf "$stage"
-	mkdir -p "$BUILD/programs" "$stage"
-	quietly "building $program" in_root --bind "$CHECKOUT:/src:ro" --bind "$BUILD/programs:/build" \
-		--bind "$stage:/stage" -- /parts/compile-program "$program"
+	mkdir -p "$PROGRAM_DIR" "$stage"
+	quietly "building $program" in_root --bind "$CHECKOUT:/src:ro" --bind "$PROGRAM_DIR:/build" \
+		--bind "$stage:/stage" -- /parts/compile-program "$program" "${COVERAGE:+$COVERAGE_FLAGS}"
 }

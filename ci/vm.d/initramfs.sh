@@ -19,7 +19,7 @@ ensure_archives() {
 	BASE_CPIO=$CACHE/initramfs/$key.cpio
 	[[ -e $BASE_CPIO ]] || locked initramfs make_base
 	MODULE_CPIO=$MODULE_DIR.cpio
-	PROGRAM_CPIOS=("${PROGRAMS[@]/#/$BUILD/}")
+	PROGRAM_CPIOS=("${PROGRAMS[@]/#/$PROGRAM_DIR-}")
 	PROGRAM_CPIOS=("${PROGRAM_CPIOS[@]/%/.cpio}")
 	locked "build-$(basename "$BUILD")" make_build_archives
 }
@@ -50,11 +50,12 @@ make_build_archives() {
 	once "$MODULE_CPIO.stamp" "$(<"$MODULE_DIR.stamp") $BASE_CPIO" make_module_archive
 	local program
 	for program in "${PROGRAMS[@]}"; do
-		once "$BUILD/$program.cpio.stamp" "$(<"$BUILD/$program.stamp")" make_program_archive "$program"
+		once "$PROGRAM_DIR-$program.cpio.stamp" "$(<"$PROGRAM_DIR-$program.stamp")" \
+			make_program_archive "$PROGRAM_DIR-$program"
 	done
 }
 
-# depmod has to see our module beside the kernel's, so it works on the base's tree with ours added.
+# The module and the rule for its nodes. depmod has to see our module beside the kernel's, so it works on the base's tree with ours added.
 make_module_archive() {
 	local dir=$MODULE_DIR.stage
 	rm -rf "$dir"
@@ -62,6 +63,8 @@ make_module_archive() {
 	(cd "$dir" && cpio --quiet --extract --make-directories "usr/lib/modules/*" <"$BASE_CPIO" 2>/dev/null)
 	find "$MODULE_DIR/kmod" -name '*.ko' -exec cp -t "$dir/usr/lib/modules/$KERNEL_VERSION/extra" {} +
 	ln -s usr/lib "$dir/lib"
+	quietly "installing the udev rule" in_root --bind "$CHECKOUT:/src:ro" --bind "$dir:/stage" -- \
+		make -s -C /src/kmod udev DESTDIR=/stage
 	quietly depmod in_root --bind "$dir:/stage" -- depmod -b /stage "$KERNEL_VERSION"
 	rm -rf "${dir:?}/usr/lib/modules/$KERNEL_VERSION/kernel" "${dir:?}/lib"
 	pack "$dir" >"$MODULE_CPIO.tmp"
@@ -70,8 +73,8 @@ make_module_archive() {
 }
 
 make_program_archive() {
-	pack "$BUILD/$1.stage" >"$BUILD/$1.cpio.tmp"
-	mv "$BUILD/$1.cpio.tmp" "$BUILD/$1.cpio"
+	pack "$1.stage" >"$1.cpio.tmp"
+	mv "$1.cpio.tmp" "$1.cpio"
 }
 
 # Words as one line that a shell reads back as the same words.

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 # shellcheck shell=bash
 #
-# Kernels: headers installed in the root, images only unpacked (kernel/VERSION), names resolved through metapackages.
+# Kernels: headers installed in the root, images only unpacked (kernel/VERSION), names resolved through metapackages. And
+# those that a machine wants built with a configuration of its own.
 
 # ensure_kernel NAME [again]: `again` asks the archive even when a kernel is there; what is known stays valid meanwhile.
 # Sets KERNEL_VERSION and KERNEL_DIR (vmlinux, lib/modules/KERNEL_VERSION) for a name of KERNEL_SUITE.
@@ -39,17 +40,61 @@ fetch_image() {
 	mv "$tmp" "$CACHE/kernel/$version"
 }
 
+# ensure_own_kernel CONFIG: instead of the stock kernel one of the same source, as small as can be (allnoconfig) and with what
+# CONFIG says. Built once for a source and a CONFIG. Sets KERNEL_VERSION and KERNEL_DIR anew.
+ensure_own_kernel() {
+	local config=$1 name key
+	name=$(basename "$config" .config)
+	key=$(key_of "$KERNEL_VERSION" "$(<"$config")" "$(<"$PARTS/inside/compile-kernel")")
+	[[ -r $CACHE/kernel/$name-$key ]] || locked root make_own_kernel "$config" "$name-$key"
+	KERNEL_VERSION=$(<"$CACHE/kernel/$name-$key")
+	KERNEL_DIR=$CACHE/kernel/$KERNEL_VERSION
+	[[ -d $ROOT/usr/src/linux-headers-$KERNEL_VERSION && -d $KERNEL_DIR ]] ||
+		die "the cache is damaged (no headers or no image of $KERNEL_VERSION): delete $CACHE"
+}
+
+# Caller holds the lock `root`.
+make_own_kernel() {
+	local config=$1 name=$2 tmp=$CACHE/kernel/tmp.$$
+	[[ ! -r $CACHE/kernel/$name ]] || return 0
+	make_source
+	quietly "installing what builds a kernel" install_in_root "${KERNEL_BUILD_PACKAGES[@]}"
+	say "building the kernel $name (once, about ten minutes)"
+	rm -rf "$CACHE"/kernel/tmp.*
+	mkdir -p "$tmp"/{build,image}
+	cp "$config" "$tmp/build/config"
+	quietly "building the kernel $name" in_root --bind "$SOURCE:/kernel:ro" --bind "$tmp/build:/build" \
+		--bind "$tmp/image:/stage" -- /parts/compile-kernel "$KERNEL_CC" "$name"
+	rm -rf "$CACHE/kernel/$(<"$tmp/image/release")"
+	mv "$tmp/image" "$CACHE/kernel/$(<"$tmp/image/release")"
+	cp "$tmp/build/release" "$CACHE/kernel/$name.tmp"
+	mv "$CACHE/kernel/$name.tmp" "$CACHE/kernel/$name"
+	rm -rf "$tmp"
+}
+
+# Sets SOURCE, a directory with linux.tar.xz of the suite that $KERNEL is from. Caller holds the lock `root`.
+make_source() {
+	SOURCE=$CACHE/source/$(<"$CACHE/kernel/$KERNEL")
+	[[ ! -d $SOURCE ]] || return 0
+	say "fetching the source of the $KERNEL kernel (once, 170 MB)"
+	local tmp=$CACHE/source/tmp.$$
+	rm -rf "$CACHE"/source/tmp.*
+	mkdir -p "$tmp"
+	quietly "fetching the source of the $KERNEL kernel" in_root --bind "$tmp:/kernel" -- \
+		/parts/fetch-source "${KERNEL_SUITE[$KERNEL]}"
+	mv "$tmp" "$SOURCE"
+}
+
 # The newest there is: style rules only grow.
 ensure_checkpatch() { [[ -d $CACHE/checkpatch ]] || locked root make_checkpatch; }
 
 # Caller holds the lock `root`.
 make_checkpatch() {
 	[[ ! -d $CACHE/checkpatch ]] || return 0
-	say "fetching checkpatch (once, about half a minute)"
+	make_source
 	local tmp=$CACHE/checkpatch.tmp.$$
 	rm -rf "$CACHE"/checkpatch.tmp.*
 	mkdir -p "$tmp"
-	quietly "fetching checkpatch" in_root --bind "$tmp:/kernel" -- \
-		/parts/fetch-checkpatch "${KERNEL_SUITE[$DEFAULT_KERNEL]}"
+	quietly "unpacking checkpatch" in_root --bind "$SOURCE:/kernel:ro" --bind "$tmp:/stage" -- /parts/unpack-checkpatch
 	mv "$tmp" "$CACHE/checkpatch"
 }

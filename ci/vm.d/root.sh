@@ -95,3 +95,10 @@ run_checkpatch() {
 		/kernel/checkpatch.pl "$@" || status=$?
 	exit "$status"
 }
+
+# run_gcovr WORD...: the same for the reporter of coverage.
+run_gcovr() {
+	[[ -x $ROOT/usr/bin/gcovr ]] ||
+		locked root quietly "installing ${COVERAGE_PACKAGES[*]}" install_in_root "${COVERAGE_PACKAGES[@]}"
+	run_in_root gcovr --gcov-executable "${KERNEL_CC/gcc/gcov}" "$@"
+}

@@ -33,9 +33,15 @@ BUILD_PACKAGES=(
 	liburing-dev libdrm-dev libcli11-dev libxxhash-dev nlohmann-json3-dev libfmt-dev libgtest-dev
 )
 
+# What builds a kernel besides, for machines that have one of their own.
+KERNEL_BUILD_PACKAGES=(flex bison bc libelf-dev)
+
+# What makes a report of what ran, where one is asked for.
+COVERAGE_PACKAGES=(gcovr)
+
 # What the guest's commands come from (see GUEST_COMMANDS).
 GUEST_PACKAGES=(
-	busybox-static iproute2 ethtool iputils-ping socat netcat-openbsd curl iperf3 strace procps v4l-utils
+	busybox-static iproute2 ethtool iputils-ping socat netcat-openbsd curl iperf3 strace procps v4l-utils udev stress
 )
 
 # Commands copied into the guest with their libraries; all else there is busybox. Debian's busybox prefers its own applets
@@ -43,7 +49,7 @@ GUEST_PACKAGES=(
 GUEST_COMMANDS=(
 	sh dash env xargs find nice nohup setsid chroot script watch
 	bash ip ss tc ethtool ping socat nc.openbsd curl iperf3 strace lsmod modprobe modinfo rmmod insmod
-	v4l2-ctl taskset prlimit setpriv unshare nsenter timeout
+	udevadm stress v4l2-ctl taskset prlimit setpriv unshare nsenter timeout
 )
 
 # What builds and runs the programs and unit tests on the host, and what ci/lint calls there: command -> package.

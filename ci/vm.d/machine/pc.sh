@@ -4,6 +4,7 @@
 # Machine `pc`: x86-64 q35 with the stock Debian kernel. What is here is all that another machine has to say:
 # its qemu, its console, its modules, and its arguments.
 
+MACHINE_KERNEL_CONFIG='' # the stock kernel
 MACHINE_QEMU=qemu-system-x86_64
 MACHINE_CONSOLE=ttyS0
 MACHINE_KVM=yes
@@ -14,7 +15,7 @@ MACHINE_MODULES=(virtio_pci virtio_console e1000e dummy)
 # There for `modprobe`; one that a kernel does not have is left out.
 MACHINE_MODULES_AT_HAND=(
 	virtio_rng virtio_blk ext4 loop tun veth ifb sch_netem sch_fq sch_fq_codel cls_u32 cls_matchall act_mirred tcp_bbr
-	tcp_diag udmabuf system_heap cma_heap vgem vivid
+	tcp_diag udmabuf system_heap cma_heap vgem vivid zram
 )
 
 # On a busy host a software CPU gets too few timer ticks while the kernel checks that they come, and it panics: no check.
