@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT
+//
+// Sends that must stay right while the machine is short of memory, moves pages about, loses packets
+// and takes CPUs away. For so many seconds as DMAWIRE_PRESSURE_SECONDS says.
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/swap.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iostream>
+#include <thread>
+#include <vector>
+
+#include "abi.hpp"
+#include "bad_card.hpp"
+#include "guest.hpp"
+#include "mapped.hpp"
+#include "process.hpp"
+#include "transfer.hpp"
+
+namespace dmawire::test {
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+
+const Wire over_the_cards{.source_netns = "src", .destination_netns = "dst", .host = "192.0.2.2"};
+
+std::chrono::seconds duration() {
+  const char* text = std::getenv("DMAWIRE_PRESSURE_SECONDS");
+  return std::chrono::seconds{text == nullptr ? 15 : std::atoi(text)};
+}
+
+/// A counter of /proc/vmstat; 0 if this kernel has none of that name.
+uint64_t vmstat(const std::string& name) {
+  std::ifstream file{"/proc/vmstat"};
+  std::string word;
+  for (uint64_t value = 0; file >> word >> value;) {
+    if (word == name) {
+      return value;
+    }
+  }
+  return 0;
+}
+
+/// Swap space in compressed memory while it lives.
+class CompressedSwap {
+ public:
+  CompressedSwap() {
+    EXPECT_TRUE(load_kernel_module("zram"));
+    EXPECT_TRUE(write_text("/sys/block/zram0/disksize", "1G"));
+    const Process::Result made = run({"mkswap", "/dev/zram0"});
+    EXPECT_EQ(made.status, 0) << made.err;
+    EXPECT_EQ(swapon("/dev/zram0", 0), 0) << strerror(errno);
+  }
+  ~CompressedSwap() {
+    EXPECT_EQ(swapoff("/dev/zram0"), 0) << strerror(errno);
+    EXPECT_TRUE(write_text("/sys/block/zram0/reset", "1"));
+  }
+  CompressedSwap(const CompressedSwap&) = delete;
+  CompressedSwap& operator=(const CompressedSwap&) = delete;
+};
+
+/// Does something over and over, in a thread, while it lives.
+class Again {
+ public:
+  Again(std::chrono::milliseconds pause, std::function<void(unsigned round)> action)
+      : thread_([this, pause, action = std::move(action)] {
+          for (unsigned round = 0; !stopped_; ++round) {
+            action(round);
+            std::this_thread::sleep_for(pause);
+          }
+        }) {}
+  ~Again() {
+    stopped_ = true;
+    thread_.join();
+  }
+  Again(const Again&) = delete;
+  Again& operator=(const Again&) = delete;
+
+ private:
+  std::atomic<bool> stopped_ = false;
+  std::thread thread_;
+};
+
+/// One buffer after another, each filled, left alone for a while and read back.
+void check_a_buffer(unsigned round) {
+  const uint32_t layout = layouts[round % std::size(layouts)];
+  dmawire_create request = create_request(4 * kMiB + round % 7 * kPage);
+  request.flags = layout;
+  if (call(open_device().get(), DMAWIRE_IOC_CREATE, &request) != 0) {
+    return;  // ENOMEM is an answer here; LeakCheck sees that nothing is left of it
+  }
+  const UniqueFd buffer{request.out_fd};
+  const Mapped mapping{buffer.get(), request.out_length};
+  const std::string text = fill(mapping);
+  std::this_thread::sleep_for(100ms);
+  EXPECT_EQ(memcmp(mapping.data(), text.data(), text.size()), 0) << "after round " << round;
+}
+
+/// Writes to more memory than is free, again and again, for as long as the test lasts. Ends by
+/// itself.
+Words memory_hog() {
+  const uint64_t bytes = meminfo("MemAvailable") + 128 * kMiB;
+  return {"stress",     "--quiet",
+          "--vm",       "2",
+          "--vm-bytes", std::to_string(bytes / 2),
+          "--timeout",  std::to_string(duration().count())};
+}
+
+const std::string second_cpu = "/sys/devices/system/cpu/cpu1/online";
+
+TEST(Pressure, DataStaysRightWhileMemoryPagesPacketsAndCpusComeAndGo) {
+  const uint64_t swapped_before = vmstat("pswpout");
+  const uint64_t moved_before = vmstat("compact_migrate_scanned");
+  const std::string sample = "/tmp/pressure-sample";
+  const std::vector<std::string> paths{"auto", "fixed", "plain", "msg", "copy"};
+  unsigned transfers = 0;
+  std::atomic<unsigned> buffers = 0;
+  ASSERT_EQ(run({"dd", "if=/dev/urandom", "of=" + sample, "bs=64k", "count=16"}).status, 0);
+  {
+    const CompressedSwap swap;
+    const BadCard card;
+    // Most of the memory goes at once, so that the rest is soon too little.
+    const ModuleParameter limit{"max_bytes", meminfo("MemTotal")};
+    const UniqueFd ballast =
+        create_buffer(open_device().get(), meminfo("MemAvailable") - 384 * kMiB);
+    Process hog{memory_hog()};
+    const Again compaction{200ms, [](unsigned) { write_text("/proc/sys/vm/compact_memory", "1"); }};
+    const Again hotplug{500ms,
+                        [](unsigned round) { write_text(second_cpu, round % 2 ? "1" : "0"); }};
+    const Again churn{0ms, [&](unsigned round) {
+                        check_a_buffer(round);
+                        ++buffers;
+                      }};
+    const Clock::time_point end = Clock::now() + duration();
+    while (Clock::now() < end && !testing::Test::HasFailure()) {
+      const Outcome outcome =
+          transfer(over_the_cards, {"--file", sample, "--tx", paths[transfers % paths.size()]});
+      EXPECT_TRUE(outcome.verified()) << outcome.complaints();
+      ++transfers;
+    }
+    EXPECT_EQ(hog.wait().status, 0) << "it has to be there until the end";
+  }
+  EXPECT_TRUE(write_text(second_cpu, "1"));
+  std::filesystem::remove(sample);
+  EXPECT_GT(vmstat("pswpout"), swapped_before) << "there was no pressure";
+  EXPECT_GT(vmstat("compact_migrate_scanned"), moved_before);
+  std::cout << "pressure: " << transfers << " transfers of 1 MiB and " << buffers
+            << " buffers verified, " << (vmstat("pswpout") - swapped_before) * 4 / 1024
+            << " MiB swapped out\n";
+}
+
+}  // namespace
+}  // namespace dmawire::test
