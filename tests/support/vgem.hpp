@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <string>
 
@@ -29,6 +30,14 @@ inline UniqueFd open_vgem() {
       return card;
   }
   return {};
+}
+
+/// Where it is, for those who open it often; empty if there is none.
+inline std::string vgem_path() {
+  const UniqueFd card = open_vgem();
+  if (!card.valid())
+    return {};
+  return std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(card.get()));
 }
 
 /// A dma-buf attached to vgem for as long as it lives.

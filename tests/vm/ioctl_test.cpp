@@ -12,12 +12,12 @@
 #include <cerrno>
 #include <climits>
 #include <cstring>
-#include <filesystem>
 #include <thread>
 #include <vector>
 
 #include "../support/abi.hpp"
 #include "../support/guest.hpp"
+#include "../support/holdings.hpp"
 #include "../support/mapped.hpp"
 
 namespace dmawire::test {
@@ -68,13 +68,6 @@ const Command kCommands[] = {
 void set_size(std::vector<uint8_t>& request, size_t size) {
   auto value = static_cast<uint32_t>(size);
   memcpy(request.data(), &value, sizeof(value));
-}
-
-size_t open_descriptors() {
-  size_t count = 0;
-  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd"))
-    ++count;
-  return count;
 }
 
 class EveryIoctl : public testing::TestWithParam<Command> {
