@@ -23,11 +23,19 @@ constexpr std::array<std::string_view, 12> kComplaints = {
     "oom-kill",    "Out of memory",
 };
 
-// Freed pages that wait in lists of a CPU's own do not count as free, and slabs and page tables
-// come and go.
-constexpr uint64_t kTolerance = 48 * kMiB;
-
 }  // namespace
+
+void expect_free_memory(uint64_t before, const std::string& user) {
+  // Freed pages that wait in lists of a CPU's own do not count as free, and slabs and page tables
+  // come and go.
+  constexpr uint64_t tolerance = 48 * kMiB;
+  uint64_t after = free_memory();
+  for (int tries = 20; after + tolerance < before && tries > 0; --tries) {
+    usleep(100'000);
+    after = free_memory();
+  }
+  EXPECT_GE(after + tolerance, before) << "memory is missing after " << user;
+}
 
 LeakCheck::LeakCheck() : kernel_log_(open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC)) {}
 
@@ -55,12 +63,7 @@ void LeakCheck::OnTestEnd(const testing::TestInfo&) {
 }
 
 void LeakCheck::OnTestSuiteEnd(const testing::TestSuite& suite) {
-  uint64_t after = free_memory();
-  for (int tries = 20; after + kTolerance < free_memory_ && tries > 0; --tries) {
-    usleep(100'000);
-    after = free_memory();
-  }
-  EXPECT_GE(after + kTolerance, free_memory_) << "memory is missing after " << suite.name();
+  expect_free_memory(free_memory_, suite.name());
 }
 
 std::string LeakCheck::new_complaints() {

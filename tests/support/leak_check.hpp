@@ -10,6 +10,9 @@
 
 namespace dmawire::test {
 
+/// As much memory is free, or soon will be, as was @p before @p user used it.
+void expect_free_memory(uint64_t before, const std::string& user);
+
 /// After every test: the module holds what it held before, and the kernel has complained about
 /// nothing. After every suite: free memory is back.
 class LeakCheck : public testing::EmptyTestEventListener {

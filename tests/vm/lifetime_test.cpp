@@ -15,6 +15,7 @@
 #include "../support/abi.hpp"
 #include "../support/guest.hpp"
 #include "../support/mapped.hpp"
+#include "../support/pass_fd.hpp"
 #include "../support/vgem.hpp"
 
 namespace dmawire::test {
@@ -87,21 +88,7 @@ TEST(ModuleLifetime, ADescriptorInFlightHoldsTheModule) {
   UniqueFd receiver(pair[1]);
   {
     UniqueFd buffer = create_buffer(open_device().get(), kMiB);
-    char byte = 0;
-    iovec data = {&byte, 1};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-    msghdr message = {};
-    message.msg_iov = &data;
-    message.msg_iovlen = 1;
-    message.msg_control = control;
-    message.msg_controllen = sizeof(control);
-    cmsghdr* header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int));
-    int fd = buffer.get();
-    memcpy(CMSG_DATA(header), &fd, sizeof(fd));
-    ASSERT_EQ(sendmsg(sender.get(), &message, 0), 1);
+    ASSERT_TRUE(send_fd(sender.get(), buffer.get()));
   }
   EXPECT_EQ(unload_dmawire(), EWOULDBLOCK);
   sender.reset();
