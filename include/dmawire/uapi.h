@@ -261,6 +261,9 @@ struct dmawire_query {
  *   EFBIG       the range is 4 GiB or more, which one slot cannot hold
  *   EOPNOTSUPP  this kernel cannot take buffers from a driver into an io_uring's
  *               table (it came with Linux 7.2), or there is no such command
+ *
+ * io_uring itself gives ENOMEM where it has no memory for a request, whatever the
+ * command.
  */
 
 /**
