@@ -7,9 +7,13 @@
 
 #include <cerrno>
 #include <fstream>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include <dmawire/error.hpp>
+
+#include "kernel_answers.hpp"
 
 namespace dmawire {
 namespace {
@@ -26,21 +30,14 @@ std::uint32_t kprobe_event_type() {
   return type;
 }
 
-/// "0-3,8-11", as the kernel lists CPUs.
 std::vector<int> online_cpus() {
-  std::ifstream file{"/sys/devices/system/cpu/online"};
-  std::vector<int> cpus;
-  for (int first = 0; file >> first; file.get()) {
-    int last = first;
-    if (file.peek() == '-') {
-      file.get();
-      file >> last;
-    }
-    for (int cpu = first; cpu <= last; ++cpu) {
-      cpus.push_back(cpu);
-    }
+  std::string text;
+  std::getline(std::ifstream{"/sys/devices/system/cpu/online"}, text);
+  std::optional<std::vector<int>> cpus = parse_cpu_list(text);
+  if (!cpus) {
+    throw Error(0, "reading which CPUs are online", "is /sys mounted?", Error::Kind::impossible);
   }
-  return cpus;
+  return std::move(*cpus);
 }
 
 }  // namespace

@@ -18,9 +18,12 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <span>
 
 #include <dmawire/error.hpp>
 #include <dmawire/unique_fd.hpp>
+
+#include "kernel_answers.hpp"
 
 namespace dmawire {
 namespace {
@@ -100,25 +103,19 @@ unsigned ask_for_device(const Address& address) {
   if (socket.valid() && ::send(socket.get(), &request, request.header.nlmsg_len, 0) >= 0) {
     length = ::recv(socket.get(), answer.data(), answer.size(), 0);
   }
-  const auto* header = reinterpret_cast<const nlmsghdr*>(answer.data());
-  if (length < 0 || !NLMSG_OK(header, static_cast<std::size_t>(length))) {
-    throw Error(errno, fmt::format("asking for the route to {}", address.text()));
+  const auto reply =
+      length < 0 ? std::nullopt
+                 : parse_route_reply(std::span{answer}.first(static_cast<std::size_t>(length)));
+  if (!reply || reply->error != 0) {
+    throw Error(reply        ? reply->error
+                : length < 0 ? errno
+                             : 0,
+                fmt::format("asking for the route to {}", address.text()));
   }
-  if (header->nlmsg_type == NLMSG_ERROR) {
-    const auto* error = static_cast<const nlmsgerr*>(NLMSG_DATA(header));
-    throw Error(-error->error, fmt::format("asking for the route to {}", address.text()));
+  if (!reply->device) {
+    throw Error(0, fmt::format("the route to {} leads nowhere", address.text()));
   }
-  const auto* route = static_cast<const rtmsg*>(NLMSG_DATA(header));
-  auto left = static_cast<int>(RTM_PAYLOAD(header));
-  for (const rtattr* attribute = RTM_RTA(route); RTA_OK(attribute, left);
-       attribute = RTA_NEXT(attribute, left)) {
-    if (attribute->rta_type == RTA_OIF) {
-      unsigned index = 0;
-      std::memcpy(&index, RTA_DATA(attribute), sizeof(index));
-      return index;
-    }
-  }
-  throw Error(0, fmt::format("the route to {} leads nowhere", address.text()));
+  return *reply->device;
 }
 
 /// A network device, asked through any socket.
