@@ -11,15 +11,21 @@
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <span>
+#include <sstream>
 #include <stack>
 #include <string>
 #include <vector>
 
 #include "commands/bench/baseline.hpp"
+#include "commands/bench/message.hpp"
 #include "commands/bench/pattern.hpp"
 #include "commands/bench/plan.hpp"
 #include "commands/bench/plot.hpp"
+#include "commands/bench/proc.hpp"
 #include "commands/bench/row.hpp"
+#include "commands/bench/setup.hpp"
 #include "commands/bench/table.hpp"
 #include "transfer.hpp"
 
@@ -177,6 +183,88 @@ TEST(BenchRow, HasTheSameKeysWhetherItFailedOrNot) {
     EXPECT_TRUE(bad.contains(key)) << key;
   }
   EXPECT_EQ(bad["error"], "no");
+}
+
+std::optional<std::vector<Row>> parsed(const Row& one, RowKind kind = RowKind::transfer) {
+  std::istringstream text{as_file({one})};
+  return parse_rows(text, kind);
+}
+
+Row with(Row row, const char* key, const Row& value) {
+  row[key] = value;
+  return row;
+}
+
+TEST(BenchRow, WithFiguresThatNoClockMakesIsRefused) {
+  const Row good = row("direct", 4096, 1, 1);
+  EXPECT_TRUE(parsed(good));
+  EXPECT_TRUE(parsed(with(good, "spread", nullptr)));
+  for (const char* key : {"size", "depth", "connections"}) {
+    for (const Row& value :
+         {Row(0), Row(-1), Row(1.5), Row(1e300), Row(UINT64_MAX), Row(nullptr)}) {
+      EXPECT_FALSE(parsed(with(good, key, value))) << key << ' ' << value;
+    }
+  }
+  for (const char* key : {"cpu_s_per_gib", "gib_per_s", "gib_per_s_min", "spread", "merged"}) {
+    for (const Row& value : {Row(-1), Row(1e308), Row(5e-324), Row("1"), Row::array()}) {
+      EXPECT_FALSE(parsed(with(good, key, value))) << key << ' ' << value;
+    }
+  }
+  EXPECT_FALSE(parsed(with(good, "more", Row::parse("[[[]]]"))));
+}
+
+TEST(BenchRow, OfSetupHasAllFiguresOrSaysWhyNot) {
+  const Row good{{"path", "fixed"},       {"source", "memfd"},     {"layout", "pages"},
+                 {"bytes", 4096},         {"create_seconds", 0.1}, {"register_seconds", 0.1},
+                 {"seconds", 0.2},        {"release_seconds", 0},  {"locked_bytes", 0},
+                 {"page_table_bytes", 0}, {"error", nullptr}};
+  EXPECT_TRUE(parsed(good, RowKind::setup));
+  const Row half = with(good, "create_seconds", nullptr);
+  EXPECT_FALSE(parsed(half, RowKind::setup));
+  const auto failed = parsed(with(half, "error", "refused"), RowKind::setup);
+  ASSERT_TRUE(failed);
+  EXPECT_NE(format_setup_table(*failed).find("refused"), std::string::npos);
+}
+
+TEST(BenchTable, TakesRowsOfBeforeNotificationsWereMerged) {
+  Row old = row("direct", 4096, 1, 1);
+  old["notifications"] = 4;
+  old["zerocopied"] = 3;
+  EXPECT_NE(format_table(std::vector<Row>{old}).find("75.0 %"), std::string::npos);
+}
+
+TEST(BenchProc, ReadsFieldsInBytesAndPassesOverWhatIsNone) {
+  const auto field = [](const char* text) {
+    std::istringstream file{text};
+    return parse_kernel_field(file, "VmLck");
+  };
+  EXPECT_EQ(field("VmPeak:\t 8 kB\nVmLck:\t      64 kB\n"), 65'536U);
+  for (const char* text : {"", "VmLck", "VmLck:", "VmLck: x", "VmLckX: 1", "VmLck: -1",
+                           "VmLck: 99999999999999999999", "VmLck: 18446744073709551615"}) {
+    EXPECT_EQ(field(text), 0U) << text;
+  }
+}
+
+TEST(BenchProc, AddsUpWhatCpusDidNotWork) {
+  const auto idle = [](const char* text) {
+    std::istringstream file{text};
+    return parse_idle_ticks(file);
+  };
+  EXPECT_EQ(idle("cpu  1 2 4 8 16 32 64 128 256 0\n"), 8 + 16 + 128);
+  EXPECT_FALSE(idle("cpu  1 2 4 8"));
+  EXPECT_FALSE(idle("cpu  a"));
+}
+
+TEST(BenchMessage, IsWholeAndItsTextEndsWithIt) {
+  Message message{.kind = Message::Kind::failed};
+  message.text.fill('x');
+  const auto bytes = std::as_bytes(std::span{&message, 1});
+  EXPECT_EQ(parse_message(bytes)->text_string().size(), message.text.size());
+  EXPECT_FALSE(parse_message(bytes.first(bytes.size() - 1)));
+  EXPECT_FALSE(parse_message({}));
+  std::vector<std::byte> longer{bytes.begin(), bytes.end()};
+  longer.emplace_back();
+  EXPECT_FALSE(parse_message(longer));
 }
 
 TEST(BenchBaseline, FindsWhatGotWorsePastTheTolerance) {

@@ -15,6 +15,9 @@
 #include <dmawire/error.hpp>
 #include <fstream>
 #include <memory>
+#include <optional>
+
+#include "proc.hpp"
 
 namespace dmawire::commands::bench {
 namespace {
@@ -29,21 +32,11 @@ double seconds(clockid_t clock) noexcept {
 /// The kernel measures idle time; of busy time it only takes samples.
 double idle_seconds() {
   std::ifstream file{"/proc/stat"};
-  std::string word;
-  double user = 0;
-  double nice = 0;
-  double system = 0;
-  double idle = 0;
-  double waiting = 0;
-  double interrupts = 0;
-  double soft_interrupts = 0;
-  double stolen = 0;
-  file >> word >> user >> nice >> system >> idle >> waiting >> interrupts >> soft_interrupts >>
-      stolen;
-  if (!file) {
+  const std::optional<double> ticks = parse_idle_ticks(file);
+  if (!ticks) {
     throw Error(0, "reading /proc/stat", "is /proc mounted?", Error::Kind::impossible);
   }
-  return (idle + waiting + stolen) / static_cast<double>(::sysconf(_SC_CLK_TCK));
+  return *ticks / static_cast<double>(::sysconf(_SC_CLK_TCK));
 }
 
 using Addresses = std::unique_ptr<ifaddrs, decltype(&::freeifaddrs)>;

@@ -16,34 +16,22 @@
 #include <ctime>
 #include <dmawire/error.hpp>
 #include <dmawire/receiver.hpp>
+#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "../hash.hpp"
 #include "machine.hpp"
+#include "message.hpp"
 #include "pattern.hpp"
 
 namespace dmawire::commands::bench {
 namespace {
 
-/// What the two processes tell each other, one packet each. The child speaks first: where it
-/// listens; when all are connected; what it received. The parent says when UDP is over.
-struct Message {
-  enum class Kind { listening, connected, received, failed, stop } kind;
-  std::uint16_t port = 0;
-  Received received;
-  bool impossible = false;
-  std::array<char, 512> text = {};  ///< an address, or what failed
-};
-
 void tell(int control, const Message& message) {
   // Who is gone does not want to know.
   (void)!::send(control, &message, sizeof(message), MSG_NOSIGNAL);
-}
-
-void set_text(Message& message, const std::string& text) {
-  std::copy_n(text.begin(), std::min(text.size(), message.text.size() - 1), message.text.begin());
 }
 
 double process_seconds() {
@@ -219,7 +207,7 @@ std::string address_to_listen_at(const std::string& netns, const std::string& ad
   } catch (const std::exception& error) {
     Message message{.kind = Message::Kind::failed};
     const auto* ours = dynamic_cast<const Error*>(&error);
-    message.impossible = ours != nullptr && ours->kind() == Error::Kind::impossible;
+    message.impossible = ours != nullptr && ours->kind() == Error::Kind::impossible ? 1 : 0;
     set_text(message, error.what());
     tell(control, message);
   }
@@ -227,19 +215,21 @@ std::string address_to_listen_at(const std::string& netns, const std::string& ad
 }
 
 Message hear(int control, Message::Kind wanted) {
-  Message message;
+  std::array<std::byte, sizeof(Message) + 1> packet;  // one byte more: too long is no message
   ssize_t size;
   do {
-    size = ::recv(control, &message, sizeof(message), 0);
+    size = ::recv(control, packet.data(), packet.size(), 0);
   } while (size < 0 && errno == EINTR);
-  if (size != sizeof(message)) {
+  const std::optional<Message> message =
+      parse_message({packet.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0))});
+  if (!message) {
     throw Error(size < 0 ? errno : 0, "the receiving process ended without a word");
   }
-  if (message.kind != wanted) {
-    throw Error(0, fmt::format("the receiver: {}", message.text.data()), {},
-                message.impossible ? Error::Kind::impossible : Error::Kind::failed);
+  if (message->kind != wanted) {
+    throw Error(0, fmt::format("the receiver: {}", message->text_string()), {},
+                message->impossible != 0 ? Error::Kind::impossible : Error::Kind::failed);
   }
-  return message;
+  return *message;
 }
 
 }  // namespace
@@ -265,7 +255,7 @@ ReceivingProcess::ReceivingProcess(const std::string& netns, const std::string& 
   theirs.reset();
   try {
     const Message listening = hear(control_.get(), Message::Kind::listening);
-    endpoint_ = {listening.text.data(), std::to_string(listening.port)};
+    endpoint_ = {listening.text_string(), std::to_string(listening.port)};
   } catch (...) {
     end();
     throw;

@@ -135,29 +135,68 @@ void add_counts(Row& row, const Measurement& run) {
   }
 }
 
-bool is_number_or_null(const Row& value) {
-  return value.is_number() || value.is_null();
+/// A size or a number of things.
+bool is_count(const Row& value) {
+  constexpr std::uint64_t more_than_there_are = std::uint64_t{1} << 53;
+  return value.is_number_unsigned() && value > 0 && value < more_than_there_are;
+}
+
+/// What was measured, if it was. It is drawn and printed: no clock makes figures beyond these.
+bool is_figure(const Row& value) {
+  constexpr double least = 1e-15;
+  constexpr double greatest = 1e18;
+  return value.is_null() ||
+         (value.is_number() && (value == 0 || (value >= least && value < greatest)));
+}
+
+bool is_string(const Row& value) {
+  return value.is_string();
+}
+
+using Keys = std::initializer_list<const char*>;
+
+/// Whether the values of all keys are good; a key that is not there is not.
+template <typename Good>
+bool all_are(Good good, const Row& row, Keys keys) {
+  return std::all_of(keys.begin(), keys.end(),
+                     [&](const char* key) { return row.contains(key) && good(row[key]); });
+}
+
+/// The same, but a file of an older version lacks some.
+template <typename Good>
+bool all_there_are(Good good, const Row& row, Keys keys) {
+  return std::all_of(keys.begin(), keys.end(),
+                     [&](const char* key) { return !row.contains(key) || good(row[key]); });
+}
+
+bool is_transfer_row(const Row& row) {
+  return all_are(is_string, row, {"path", "proto", "clock"}) &&
+         all_are(is_count, row, {"size", "depth", "connections"}) &&
+         all_are(is_figure, row, {"gib_per_s", "cpu_s_per_gib", "syscalls_per_send"}) &&
+         all_there_are(is_figure, row,
+                       {"spread", "frames_per_s", "cpu_s_per_gib_min", "cpu_s_per_gib_max",
+                        "gib_per_s_min", "gib_per_s_max", "thread_cpu_s_per_gib",
+                        "receiver_cpu_s_per_gib", "notifications", "zerocopied", "merged"});
+}
+
+/// Either it failed, and says why, or it has all figures.
+bool is_setup_row(const Row& row) {
+  const auto is_time = [](const Row& value) { return value.is_number() && is_figure(value); };
+  const auto is_amount = [](const Row& value) { return value == 0 || is_count(value); };
+  return all_are(is_string, row, {"path", "source", "layout"}) &&
+         all_are(is_count, row, {"bytes"}) && row.contains("error") &&
+         (row["error"].is_string() ||
+          (all_are(is_time, row,
+                   {"create_seconds", "register_seconds", "seconds", "release_seconds"}) &&
+           all_are(is_amount, row, {"locked_bytes", "page_table_bytes"})));
 }
 
 bool is_row(const Row& row, RowKind kind) {
-  if (!row.is_object()) {
-    return false;
-  }
-  const auto all = [&](auto good, std::initializer_list<const char*> keys) {
-    return std::all_of(keys.begin(), keys.end(),
-                       [&](const char* key) { return row.contains(key) && good(row[key]); });
-  };
-  const auto is_string = [](const Row& value) { return value.is_string(); };
-  const auto is_number = [](const Row& value) { return value.is_number(); };
-  if (kind == RowKind::setup) {
-    return all(is_string, {"path", "source", "layout"}) && all(is_number, {"bytes"}) &&
-           all(is_number_or_null, {"create_seconds", "register_seconds", "seconds",
-                                   "release_seconds", "locked_bytes", "page_table_bytes"}) &&
-           row.contains("error") && row["error"].is_string() == row["seconds"].is_null();
-  }
-  return all(is_string, {"path", "proto", "clock"}) &&
-         all(is_number, {"size", "depth", "connections"}) &&
-         all(is_number_or_null, {"gib_per_s", "cpu_s_per_gib", "syscalls_per_send"});
+  // Nothing in them has parts, so whoever prints one need not fear how deep it is.
+  return row.is_object() &&
+         std::all_of(row.begin(), row.end(),
+                     [](const Row& value) { return value.is_primitive(); }) &&
+         (kind == RowKind::setup ? is_setup_row(row) : is_transfer_row(row));
 }
 
 }  // namespace
@@ -197,17 +236,25 @@ Row make_error_row(const Case& what, const std::string& why) {
   return row;
 }
 
+std::optional<std::vector<Row>> parse_rows(std::istream& text, RowKind kind) {
+  const Row rows = Row::parse(text, nullptr, false);
+  if (!rows.is_array() || !std::all_of(rows.begin(), rows.end(),
+                                       [kind](const Row& row) { return is_row(row, kind); })) {
+    return {};
+  }
+  return std::vector<Row>(rows.begin(), rows.end());
+}
+
 std::vector<Row> read_rows(const std::string& file, RowKind kind) {
   std::ifstream stream{file};
   if (!stream) {
     throw Error(errno, fmt::format("opening {}", file));
   }
-  const Row rows = Row::parse(stream, nullptr, false);
-  if (!rows.is_array() || !std::all_of(rows.begin(), rows.end(),
-                                       [kind](const Row& row) { return is_row(row, kind); })) {
+  std::optional<std::vector<Row>> rows = parse_rows(stream, kind);
+  if (!rows) {
     throw Error(0, fmt::format("{} does not hold what `uring_app bench --json` prints", file));
   }
-  return {rows.begin(), rows.end()};
+  return std::move(*rows);
 }
 
 }  // namespace dmawire::commands::bench

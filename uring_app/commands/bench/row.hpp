@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <istream>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -27,6 +29,8 @@ using Row = nlohmann::ordered_json;
 [[nodiscard]] Row make_error_row(const Case& what, const std::string& why);
 
 enum class RowKind { transfer, setup };
+/// Rows as --json prints them; nothing, if they are not, or of the other kind.
+[[nodiscard]] std::optional<std::vector<Row>> parse_rows(std::istream& text, RowKind kind);
 /// Rows of a file that --json was written to. Throws Error, also if they are of the other kind.
 [[nodiscard]] std::vector<Row> read_rows(const std::string& file, RowKind kind = RowKind::transfer);
 

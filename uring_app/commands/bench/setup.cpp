@@ -16,6 +16,7 @@
 #include "../units.hpp"
 #include "machine.hpp"
 #include "memory.hpp"
+#include "proc.hpp"
 #include "table.hpp"
 
 namespace dmawire::commands::bench {
@@ -25,15 +26,9 @@ namespace {
 constexpr std::uint64_t buffer_length = 1024 * 1024;
 constexpr std::uint64_t huge_buffer_length = 2 * buffer_length;
 
-/// A field of a file such as /proc/self/status, in bytes; they are written in KiB.
-std::uint64_t kernel_field(const char* file, const std::string& field) {
+std::uint64_t kernel_field(const char* file, const char* field) {
   std::ifstream stream{file};
-  for (std::string line; std::getline(stream, line);) {
-    if (line.starts_with(field + ":")) {
-      return std::stoull(line.substr(field.size() + 1)) * 1024;
-    }
-  }
-  return 0;
+  return parse_kernel_field(stream, field);
 }
 
 /// What this process has charged to it.

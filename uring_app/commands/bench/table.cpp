@@ -65,8 +65,9 @@ std::string verdict_cell(const Row& row) {
   if (!zero_copied.is_number()) {
     return fmt::format("{} told", text(all));
   }
-  const double share =
-      100 * (zero_copied.get<double>() + value_of(row, "merged").get<double>()) / all.get<double>();
+  const Row merged = value_of(row, "merged");
+  const double good = zero_copied.get<double>() + (merged.is_number() ? merged.get<double>() : 0);
+  const double share = 100 * good / all.get<double>();
   return fmt::format("{:.{}f} %", share, share == 100 ? 0 : 1);
 }
 
