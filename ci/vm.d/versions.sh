@@ -57,6 +57,8 @@ HOST_BUILD_PACKAGES=(
 	g++ cmake ninja-build pkg-config make git
 	liburing-dev libdrm-dev libcli11-dev libxxhash-dev nlohmann-json3-dev libfmt-dev libgtest-dev
 )
+# What builds tests/fuzz/parse besides: a compiler that has libFuzzer.
+HOST_FUZZ_PACKAGES=(clang libclang-rt-dev)
 declare -A LINT_COMMANDS=(
 	[clang-format]=clang-format [clang-tidy]=clang-tidy [cppcheck]=cppcheck [shellcheck]=shellcheck [codespell]=codespell
 )
