@@ -22,7 +22,7 @@ ensure_builds() {
 	MODULE_DIR=$BUILD/kmod-$KERNEL_VERSION${MODULE_CFLAGS:+-$(key_of "$MODULE_CFLAGS")}
 	PROGRAM_DIR=$BUILD/programs${COVERAGE:+-coverage}
 	PROGRAMS=(uring_app)
-	[[ $TESTS == no ]] || PROGRAMS+=(dmawire_vm_test)
+	[[ $TESTS == no ]] || PROGRAMS+=(dmawire_vm_test dmawire_abi_fuzz)
 	mkdir -p "$BUILD"
 	place=$(basename "$BUILD")
 	locked "build-$place" build_all

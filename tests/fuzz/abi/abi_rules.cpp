@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT
+#include "abi_rules.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <string>
+
+namespace dmawire::fuzz {
+namespace {
+
+constexpr std::uint64_t page = 4096;
+constexpr std::uint64_t folio = 65'536;
+
+constexpr int for_open[] = {ENOMEM, EMFILE, ENFILE};
+constexpr int for_info[] = {EINVAL, E2BIG, EFAULT};
+constexpr int for_create[] = {EINVAL, E2BIG, EFAULT, EOVERFLOW, EDQUOT,
+                              ENOMEM, EINTR, EMFILE, ENFILE};
+constexpr int for_query[] = {EINVAL, E2BIG, EFAULT, EBADF, EXDEV};
+// A request that is linked to one that failed is cancelled by io_uring.
+constexpr int for_register[] = {EINVAL, E2BIG, EFAULT, EBADF,      EXDEV,
+                                ENOMEM, EBUSY, EFBIG,  EOPNOTSUPP, ECANCELED};
+constexpr int for_unregister[] = {EINVAL, E2BIG, EFAULT, EBUSY, EOPNOTSUPP, ECANCELED};
+constexpr int for_odd_command[] = {EOPNOTSUPP, EINVAL, ECANCELED};
+constexpr int for_odd_ioctl[] = {ENOTTY};
+constexpr int for_map[] = {EINVAL, EACCES, ENOMEM, EOVERFLOW, EOPNOTSUPP, EAGAIN, EPERM};
+
+int refusal(Sized sized, std::size_t first_version, std::size_t known) {
+  if (sized.size < first_version) {
+    return EINVAL;
+  }
+  if (sized.size > page || (sized.size > known && !sized.tail_is_zero)) {
+    return E2BIG;
+  }
+  return 0;
+}
+
+bool node_exists(std::int32_t node) {
+  const std::string path = "/sys/devices/system/node/node" + std::to_string(node);
+  return node == -1 || node == 0 || (node > 0 && ::access(path.c_str(), F_OK) == 0);
+}
+
+bool fd_flags_are_good(std::uint32_t flags) {
+  return flags == O_RDONLY || flags == O_RDWR || flags == (O_RDONLY | O_CLOEXEC) ||
+         flags == (O_RDWR | O_CLOEXEC);
+}
+
+int refusal_of_fd(Kind kind) {
+  switch (kind) {
+    case Kind::ours:
+      return 0;
+    case Kind::foreign:
+      return EXDEV;
+    case Kind::bad:
+      return EBADF;
+    default:
+      return EINVAL;
+  }
+}
+
+}  // namespace
+
+const std::span<const int> open_errors = for_open;
+const std::span<const int> info_errors = for_info;
+const std::span<const int> create_errors = for_create;
+const std::span<const int> query_errors = for_query;
+const std::span<const int> register_errors = for_register;
+const std::span<const int> unregister_errors = for_unregister;
+const std::span<const int> odd_command_errors = for_odd_command;
+const std::span<const int> odd_ioctl_errors = for_odd_ioctl;
+const std::span<const int> map_errors = for_map;
+
+int refusal(const dmawire_info& info, Sized sized) {
+  if (const int error = refusal(sized, DMAWIRE_INFO_SIZE_V1, sizeof(info))) {
+    return error;
+  }
+  return info.flags != 0 ? EINVAL : 0;
+}
+
+int refusal(const dmawire_create& create, Sized sized) {
+  if (const int error = refusal(sized, DMAWIRE_CREATE_SIZE_V1, sizeof(create))) {
+    return error;
+  }
+  if ((create.flags & ~std::uint32_t{DMAWIRE_CREATE_FOLIOS_64K}) != 0 || create.reserved != 0 ||
+      create.length == 0 || create.backing != DMAWIRE_BACKING_PAGES ||
+      create.direction > DMAWIRE_FROM_DEVICE || !node_exists(create.node) ||
+      !fd_flags_are_good(create.fd_flags)) {
+    return EINVAL;
+  }
+  return created_length(create) == 0 ? EOVERFLOW : 0;
+}
+
+int refusal(const dmawire_query& query, Sized sized, Kind kind) {
+  if (const int error = refusal(sized, DMAWIRE_QUERY_SIZE_V1, sizeof(query))) {
+    return error;
+  }
+  return query.flags != 0 ? EINVAL : refusal_of_fd(kind);
+}
+
+int refusal(const dmawire_uring_register& argument, Sized sized, Kind kind,
+            const BufferModel& buffer) {
+  if (const int error = refusal(sized, DMAWIRE_URING_REGISTER_SIZE_V1, sizeof(argument))) {
+    return error;
+  }
+  if (argument.flags != 0) {
+    return EINVAL;
+  }
+  if (const int error = refusal_of_fd(kind)) {
+    return error;
+  }
+  if (argument.offset >= buffer.length || argument.offset % page != 0 ||
+      argument.length % page != 0 || argument.length > buffer.length - argument.offset) {
+    return EINVAL;
+  }
+  return 0;
+}
+
+int refusal(const dmawire_uring_unregister& argument, Sized sized) {
+  if (const int error = refusal(sized, DMAWIRE_URING_UNREGISTER_SIZE_V1, sizeof(argument))) {
+    return error;
+  }
+  return argument.flags != 0 || argument.reserved != 0 ? EINVAL : 0;
+}
+
+std::uint64_t created_length(const dmawire_create& create) {
+  const std::uint64_t granule = (create.flags & DMAWIRE_CREATE_FOLIOS_64K) != 0 ? folio : page;
+  return (create.length + granule - 1) / granule * granule;  // 0: it went around
+}
+
+const char* complaint(const dmawire_query& answer, const BufferModel& buffer) {
+  if (answer.out_length != buffer.length) {
+    return "QUERY: not the length it was created with";
+  }
+  if (answer.out_direction != buffer.direction || answer.out_node != buffer.node) {
+    return "QUERY: not the direction or node it was created with";
+  }
+  if (answer.out_segments == 0 || answer.out_largest_segment % page != 0 ||
+      answer.out_largest_segment > buffer.length || answer.out_segments > buffer.length / page ||
+      answer.out_folios > buffer.length / folio) {
+    return "QUERY: segments or folios that such a buffer cannot have";
+  }
+  const std::uint32_t writable = buffer.writable ? DMAWIRE_USABLE : DMAWIRE_READ_ONLY;
+  return answer.out_register != writable ? "QUERY: wrong verdict on registering" : nullptr;
+}
+
+const char* complaint(const dmawire_info& answer) {
+  if (answer.out_backings != 1U << DMAWIRE_BACKING_PAGES || answer.out_reserved != 0) {
+    return "INFO: wrong backings, or out_reserved is not 0";
+  }
+  const bool fits = answer.out_open_bytes <= answer.out_bytes &&
+                    answer.out_open_buffers <= answer.out_buffers &&
+                    answer.out_bytes <= answer.out_max_bytes;
+  return fits ? nullptr : "INFO: counts that contradict each other";
+}
+
+}  // namespace dmawire::fuzz

@@ -1,0 +1,590 @@
+// SPDX-License-Identifier: MIT
+#include "executor.hpp"
+
+#include <fcntl.h>
+#include <linux/dma-buf.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <xf86drm.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <string_view>
+#include <thread>
+
+#include "struct_argument.hpp"
+
+namespace dmawire::fuzz {
+namespace {
+
+/// For calls that are not ours to judge: every error is fine.
+constexpr std::span<const int> anything{};
+
+std::uint64_t bounded_length(std::int64_t value) {
+  const auto length = static_cast<std::uint64_t>(value);
+  return length < std::uint64_t{1} << 36 ? length % (512 << 10) : length;
+}
+
+template <typename T>
+T as(std::int64_t value) {
+  return static_cast<T>(value);
+}
+
+void* address(const Call& call) {
+  return reinterpret_cast<void*>(arena::area(call.get("area")) +
+                                 as<std::uint64_t>(call.get("offset")) % arena::area_size);
+}
+
+/// The part of an area that a call names; it stays within it.
+std::size_t extent(const Call& call, std::string_view field = "length") {
+  const std::uint64_t offset = as<std::uint64_t>(call.get("offset")) % arena::area_size;
+  return std::min(bounded_length(call.get(field)), arena::area_size - offset);
+}
+
+bool may_be_mapped(const Call& call, std::uint64_t length, const BufferModel& buffer) {
+  if ((call.get("flags") & MAP_ANONYMOUS) != 0) {
+    return true;
+  }
+  const auto offset = as<std::uint64_t>(call.get("offset"));
+  return (call.get("flags") & MAP_SHARED) != 0 && offset < buffer.length &&
+         length <= buffer.length - offset &&
+         (buffer.writable || (call.get("prot") & PROT_WRITE) == 0);
+}
+
+int error_of(long result) {
+  return result < 0 ? errno : 0;
+}
+
+}  // namespace
+
+std::string Executor::run(const Input& input) {
+  results_.clear();
+  complaint_.clear();
+  parallel_ = input.parallel;
+  torn_ = input.torn;
+  exact_ = !input.parallel && !input.torn;
+  const std::span<const Call> calls{input.calls};
+  if (input.parallel) {
+    run_in_parallel(calls);
+  } else {
+    run_calls(calls);
+  }
+  clean_up();
+  return complaint_;
+}
+
+void Executor::run_calls(std::span<const Call> calls) {
+  for (const Call& call : calls) {
+    (this->*handlers()[call.type])(call);
+  }
+}
+
+void Executor::run_in_parallel(std::span<const Call> calls) {
+  const std::size_t half = calls.size() / 2;
+  const std::jthread second{[&] {
+    coverage_[1].on();
+    run_calls(calls.subspan(half));
+    coverage_[1].off();
+  }};
+  run_calls(calls.first(half));
+}
+
+void Executor::clean_up() {
+  for (const auto& ring : rings_) {
+    finish(*ring);
+  }
+  rings_.clear();
+  for (const std::uint32_t handle : gem_handles_) {
+    drmCloseBufferHandle(surroundings_.vgem.get(), handle);
+  }
+  gem_handles_.clear();
+  arena::clear();
+  descriptors_.clear();
+  for (const pid_t child : children_) {
+    ::waitpid(child, nullptr, 0);
+  }
+  children_.clear();
+  for (std::size_t i = 0; i < Surroundings::pairs; ++i) {
+    surroundings_.drain(i);
+  }
+  arguments_.clear();
+}
+
+void Executor::complain(const std::string& what) {
+  const std::scoped_lock lock{mutex_};
+  complaint_ += what + '\n';
+}
+
+void Executor::judge(std::size_t type, int error, std::span<const int> allowed, int refusal) {
+  {
+    const std::scoped_lock lock{mutex_};
+    results_.push_back(static_cast<Result>(type << 8 | static_cast<unsigned>(error & 0xff)));
+  }
+  const char* name = grammar()[type].name;
+  if (refusal != 0 && error != refusal) {
+    complain(std::string{name} + ": " + strerror(error) + " where uapi.h says " +
+             strerror(refusal));
+  } else if (error != 0 && !is_allowed(error, allowed)) {
+    complain(std::string{name} + ": " + strerror(error) + " is no error of this call");
+  }
+}
+
+bool Executor::is_allowed(int error, std::span<const int> allowed) const {
+  // Meanwhile the other thread may close the device, or put another file in its place.
+  const bool other_file = error == EBADF || error == ENOTTY || error == EOPNOTSUPP;
+  return allowed.empty() || std::ranges::find(allowed, error) != allowed.end() ||
+         (parallel_ && other_file);
+}
+
+int Executor::expected(Pointer pointer, int refusal) const {
+  return exact_ && is_as_written(pointer) ? refusal : 0;
+}
+
+Target Executor::device(const Call& call) {
+  const std::int64_t reference = call.get("dev");
+  switch (reference) {
+    case -1:
+      return {};
+    case -2:
+      return descriptors_.find(Kind::ours, 0);
+    case -3:
+      return {surroundings_.file.get(), Kind::other};
+    default:
+      break;
+  }
+  Target found = descriptors_.find(Kind::device, reference);
+  if (found.kind == Kind::bad) {
+    found = {::open("/dev/dmawire0", O_RDWR | O_CLOEXEC), Kind::device};
+    descriptors_.add(found);
+  }
+  return found;
+}
+
+Target Executor::buffer(const Call& call) {
+  const std::int64_t reference = call.get("fd");
+  switch (reference) {
+    case -1:
+      return {};
+    case -2:
+      return {surroundings_.file.get(), Kind::other};
+    case -3:
+      return surroundings_.foreign.empty()
+                 ? Target{}
+                 : Target{surroundings_.foreign.front().get(), Kind::foreign};
+    default:
+      return descriptors_.find(Kind::ours, reference);
+  }
+}
+
+Target Executor::any(const Call& call) {
+  return descriptors_.find(static_cast<Kind>(as<std::uint64_t>(call.get("kind")) % 4),
+                           call.get("fd"));
+}
+
+template <typename T>
+int Executor::ioctl_with(const Call& call, int fd, unsigned long command, T& argument) {
+  const Pointer pointer = pointer_of(call);
+  const std::uint64_t at = place(call, argument);
+  const bool torn = torn_ && pointer == Pointer::good && tearer_.try_begin(at, sizeof(argument));
+  const int error = error_of(::ioctl(fd, command, at));
+  if (torn) {
+    tearer_.end();
+  }
+  if (error == 0 && is_as_written(pointer)) {
+    std::memcpy(&argument, reinterpret_cast<const void*>(at), sizeof(argument));
+  }
+  return error;
+}
+
+void Executor::open(const Call& call) {
+  const int fd = ::open("/dev/dmawire0", as<int>(call.get("mode") & O_ACCMODE) | O_CLOEXEC);
+  judge(call.type, error_of(fd), open_errors);
+  descriptors_.add({fd, Kind::device});
+}
+
+void Executor::close(const Call& call) {
+  const Kind kind = static_cast<Kind>(as<std::uint64_t>(call.get("kind")) % 4);
+  const Target target = descriptors_.take(kind, call.get("fd"));
+  judge(call.type, error_of(::close(target.fd)), anything);
+}
+
+void Executor::create(const Call& call) {
+  dmawire_create argument{.size = size_of_struct<dmawire_create>(call),
+                          .flags = as<std::uint32_t>(call.get("flags")),
+                          .length = bounded_length(call.get("length")),
+                          .backing = as<std::uint32_t>(call.get("backing")),
+                          .direction = as<std::uint32_t>(call.get("direction")),
+                          .node = as<std::int32_t>(call.get("node")),
+                          .fd_flags = as<std::uint32_t>(call.get("fd_flags")),
+                          .out_length = 0,
+                          .out_fd = -1,
+                          .reserved = as<std::uint32_t>(call.get("reserved"))};
+  const int refused = refusal(argument, sized<dmawire_create>(call));
+  const Target on = device(call);
+  const int error = ioctl_with(call, on.fd, DMAWIRE_IOC_CREATE, argument);
+  if (on.kind != Kind::device) {
+    return;
+  }
+  judge(call.type, error, create_errors, expected(pointer_of(call), refused));
+  if (error == 0 && is_as_written(pointer_of(call))) {
+    check_created(argument);
+  }
+}
+
+void Executor::check_created(const dmawire_create& answer) {
+  const Target made{answer.out_fd,
+                    Kind::ours,
+                    {.length = answer.out_length,
+                     .direction = answer.direction,
+                     .node = answer.node,
+                     .writable = (answer.fd_flags & O_ACCMODE) == O_RDWR}};
+  if (exact_ && answer.out_length != created_length(answer)) {
+    complain("create: wrong out_length");
+  }
+  if (exact_) {
+    check_zeros(made);
+  }
+  descriptors_.add(made);
+}
+
+void Executor::check_zeros(const Target& buffer) {
+  // What this passes in the kernel is not the input's merit.
+  const std::uint64_t before = coverage_[0].position();
+  void* data = ::mmap(nullptr, buffer.buffer.length, PROT_READ, MAP_SHARED, buffer.fd, 0);
+  const auto begin = reinterpret_cast<std::uint64_t>(data);
+  if (data == MAP_FAILED) {
+    complain(std::string{"a fresh buffer cannot be mapped: "} + strerror(errno));
+  } else if (!is_zero(begin, begin + buffer.buffer.length)) {
+    complain("a fresh buffer is not zero");
+  }
+  ::munmap(data, buffer.buffer.length);
+  coverage_[0].rewind(before);
+}
+
+void Executor::info(const Call& call) {
+  dmawire_info argument{.size = size_of_struct<dmawire_info>(call),
+                        .flags = as<std::uint32_t>(call.get("flags"))};
+  const int refused = refusal(argument, sized<dmawire_info>(call));
+  const Target on = device(call);
+  const int error = ioctl_with(call, on.fd, DMAWIRE_IOC_INFO, argument);
+  if (on.kind != Kind::device) {
+    return;
+  }
+  judge(call.type, error, info_errors, expected(pointer_of(call), refused));
+  if (error == 0 && exact_ && is_as_written(pointer_of(call)) && complaint(argument)) {
+    complain(complaint(argument));
+  }
+}
+
+void Executor::query(const Call& call) {
+  const Target asked = buffer(call);
+  dmawire_query argument{.size = size_of_struct<dmawire_query>(call),
+                         .flags = as<std::uint32_t>(call.get("flags")),
+                         .fd = asked.fd};
+  const int refused = refusal(argument, sized<dmawire_query>(call), asked.kind);
+  const Target on = device(call);
+  const int error = ioctl_with(call, on.fd, DMAWIRE_IOC_QUERY, argument);
+  if (on.kind != Kind::device) {
+    return;
+  }
+  judge(call.type, error, query_errors, expected(pointer_of(call), refused));
+  if (error == 0 && exact_ && is_as_written(pointer_of(call)) &&
+      complaint(argument, asked.buffer)) {
+    complain(complaint(argument, asked.buffer));
+  }
+}
+
+void Executor::odd_ioctl(const Call& call) {
+  const auto number = as<unsigned>(call.get("nr") & 0xff);
+  const auto magic = as<unsigned>(call.get("magic") & 0xff);
+  const auto shape = as<unsigned>(call.get("shape") & 0xffff);  // direction and size
+  if (magic != DMAWIRE_IOC_MAGIC || (number < 3 && shape == 0)) {
+    return;  // the kernel's own, for any file; or one that there is
+  }
+  const std::array<std::byte, 128> bytes{};
+  const std::uint64_t at = arguments_.place(bytes, pointer_of(call), arena::area(0));
+  const Target on = device(call);
+  const int error = error_of(::ioctl(on.fd, shape << 16 | magic << 8 | number, at));
+  if (on.kind == Kind::device) {
+    judge(call.type, error, odd_ioctl_errors, exact_ ? ENOTTY : 0);
+  }
+}
+
+void Executor::foreign(const Call& call) {
+  if (!surroundings_.foreign.empty()) {
+    const std::size_t which = as<std::uint64_t>(call.get("how")) % surroundings_.foreign.size();
+    descriptors_.add({::dup(surroundings_.foreign[which].get()), Kind::foreign});
+  }
+}
+
+void Executor::other(const Call& call) {
+  const auto make = [&] {
+    switch (as<std::uint64_t>(call.get("how")) % 4) {
+      case 0:
+        return ::memfd_create("other", MFD_CLOEXEC);
+      case 1:
+        return ::eventfd(0, EFD_CLOEXEC);
+      case 2:
+        return ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+      default:
+        return ::open("/dev/dmawire0", O_PATH | O_CLOEXEC);
+    }
+  };
+  descriptors_.add({make(), Kind::other});
+}
+
+void Executor::dup(const Call& call) {
+  const Target from = buffer(call);
+  if (from.kind == Kind::bad) {
+    return;
+  }
+  switch (as<std::uint64_t>(call.get("how")) % 3) {
+    case 0:
+      descriptors_.add({::dup(from.fd), from.kind, from.buffer});
+      break;
+    case 1:
+      descriptors_.add({::fcntl(from.fd, F_DUPFD_CLOEXEC, first_fd), from.kind, from.buffer});
+      break;
+    default:
+      // Over a device that may be in use at this moment.
+      if (const Target onto = descriptors_.take(Kind::device, 0); onto.kind != Kind::bad) {
+        ::dup2(from.fd, onto.fd);
+        descriptors_.replace(onto.fd, from);
+      }
+  }
+}
+
+void Executor::pass(const Call& call) {
+  const Target passed = buffer(call);
+  char byte = 0;
+  iovec data{&byte, 1};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof(int));
+  std::memcpy(CMSG_DATA(header), &passed.fd, sizeof(int));
+  judge(call.type, error_of(::sendmsg(surroundings_.senders[1].get(), &message, MSG_DONTWAIT)),
+        anything);
+  if (call.get("receive") == 0) {
+    return;  // it stays in flight until drain() throws it away
+  }
+  if (::recvmsg(surroundings_.receivers[1].get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) > 0 &&
+      message.msg_controllen >= CMSG_LEN(sizeof(int)) && exact_) {
+    int fd = -1;
+    std::memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(fd));
+    descriptors_.add({fd, passed.kind, passed.buffer});
+  }
+}
+
+void Executor::sync(const Call& call) {
+  dma_buf_sync argument{.flags = as<__u64>(call.get("flags"))};
+  judge(call.type, ioctl_with(call, buffer(call).fd, DMA_BUF_IOCTL_SYNC, argument), anything);
+}
+
+void Executor::set_name(const Call& call) {
+  std::array<char, 256> name{};
+  std::fill_n(name.begin(), as<std::uint64_t>(call.get("length")) % (name.size() - 1), 'n');
+  judge(call.type, ioctl_with(call, buffer(call).fd, DMA_BUF_SET_NAME_B, name), anything);
+}
+
+void Executor::export_sync(const Call& call) {
+  dma_buf_export_sync_file argument{.flags = as<__u32>(call.get("flags")), .fd = -1};
+  const int error = ioctl_with(call, buffer(call).fd, DMA_BUF_IOCTL_EXPORT_SYNC_FILE, argument);
+  judge(call.type, error, anything);
+  if (error == 0 && exact_) {
+    descriptors_.add({argument.fd, Kind::other});
+  }
+}
+
+void Executor::seek(const Call& call) {
+  const off_t at = ::lseek(buffer(call).fd, call.get("offset"), as<int>(call.get("whence")));
+  judge(call.type, error_of(at), anything);
+}
+
+void Executor::poke(const Call& call) {
+  const int fd = any(call).fd;
+  std::array<char, 64> bytes{};
+  pollfd asked{.fd = fd, .events = POLLIN | POLLOUT | POLLPRI, .revents = 0};
+  struct stat status {};
+  const std::string fdinfo = "/proc/self/fdinfo/" + std::to_string(fd);
+  const auto act = [&]() -> long {
+    switch (as<std::uint64_t>(call.get("how")) % 7) {
+      case 0:
+        return ::pread(fd, bytes.data(), bytes.size(), 0);
+      case 1:
+        return ::pwrite(fd, bytes.data(), bytes.size(), 0);
+      case 2:
+        return ::poll(&asked, 1, 0);
+      case 3:
+        return ::fstat(fd, &status);
+      case 4:
+        return ::ftruncate(fd, 4096);
+      case 5:
+        return ::fcntl(fd, F_SETFL, O_NONBLOCK | O_ASYNC | O_DIRECT);
+      default: {
+        const UniqueFd file{::open(fdinfo.c_str(), O_RDONLY | O_CLOEXEC)};
+        return ::read(file.get(), bytes.data(), bytes.size());
+      }
+    }
+  };
+  judge(call.type, error_of(act()), anything);
+}
+
+void Executor::map(const Call& call) {
+  const Target target = buffer(call);
+  const std::uint64_t length = std::min(bounded_length(call.get("length")), arena::area_size);
+  void* data = ::mmap(reinterpret_cast<void*>(arena::area(call.get("area"))), length,
+                      as<int>(call.get("prot")), as<int>(call.get("flags")) | MAP_FIXED, target.fd,
+                      call.get("offset"));
+  const bool ours = target.kind == Kind::ours && exact_;
+  judge(call.type, data == MAP_FAILED ? errno : 0, ours ? map_errors : anything);
+  if (ours && data != MAP_FAILED && !may_be_mapped(call, length, target.buffer)) {
+    complain("map: done, though uapi.h forbids it");
+  }
+}
+
+void Executor::touch_area(const Call& call) {
+  const auto begin = reinterpret_cast<std::uint64_t>(address(call));
+  const std::uint64_t end = begin + extent(call);
+  const auto* data = address(call);
+  const auto act = [&]() -> int {
+    switch (as<std::uint64_t>(call.get("how")) % 4) {
+      case 0:
+        return touch(begin, end, false) ? 0 : EFAULT;
+      case 1:
+        return touch(begin, end, true) ? 0 : EFAULT;
+      case 2:  // the kernel reads, and
+        return error_of(::pwrite(surroundings_.file.get(), data, end - begin, 0));
+      default:  // the kernel writes
+        return error_of(::read(surroundings_.zeros.get(), address(call), end - begin));
+    }
+  };
+  judge(call.type, act(), anything);
+}
+
+void Executor::unmap(const Call& call) {
+  judge(call.type, error_of(::munmap(address(call), extent(call))), anything);
+}
+
+void Executor::remap(const Call& call) {
+  const bool moves = call.get("move") % 2 != 0;
+  void* to = reinterpret_cast<void*>(arena::area(call.get("to")));
+  void* data = ::mremap(address(call), extent(call), extent(call, "new_length"),
+                        moves ? MREMAP_MAYMOVE | MREMAP_FIXED : 0, to);
+  judge(call.type, data == MAP_FAILED ? errno : 0, anything);
+}
+
+void Executor::protect(const Call& call) {
+  judge(call.type, error_of(::mprotect(address(call), extent(call), as<int>(call.get("prot")))),
+        anything);
+}
+
+void Executor::advise(const Call& call) {
+  judge(call.type, error_of(::madvise(address(call), extent(call), as<int>(call.get("advice")))),
+        anything);
+}
+
+void Executor::fork_here(const Call& call) {
+  constexpr useconds_t beside_what_follows = 2'000;
+  const std::uint64_t begin = arena::area(call.get("area"));
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::usleep(beside_what_follows);
+    switch (as<std::uint64_t>(call.get("how")) % 4) {
+      case 0:
+        touch(begin, begin + arena::area_size, false);
+        break;
+      case 1:
+        touch(begin, begin + arena::area_size, true);
+        break;
+      case 2:
+        arena::clear();
+        break;
+      default:
+        ::close_range(first_fd, ~0U, 0);
+    }
+    ::_exit(0);
+  }
+  judge(call.type, error_of(child), anything);
+  if (child > 0 && call.get("wait") != 0) {
+    ::waitpid(child, nullptr, 0);
+  } else if (child > 0) {
+    const std::scoped_lock lock{mutex_};
+    children_.push_back(child);
+  }
+}
+
+void Executor::import(const Call& call) {
+  const Target imported = buffer(call);
+  const int card = surroundings_.vgem.get();
+  std::uint32_t handle = 0;
+  const int error = error_of(drmPrimeFDToHandle(card, imported.fd, &handle));
+  judge(call.type, error, anything);
+  if (error != 0) {
+    return;
+  }
+  {
+    const std::scoped_lock lock{mutex_};
+    gem_handles_.push_back(handle);
+  }
+  if (int fd = -1; call.get("how") % 2 != 0 &&
+                   drmPrimeHandleToFD(card, handle, DRM_CLOEXEC | DRM_RDWR, &fd) == 0) {
+    descriptors_.add({fd, imported.kind, imported.buffer});
+  }
+}
+
+const std::vector<Executor::Handler>& Executor::handlers() {
+  // In the order of grammar().
+  static const std::vector<Handler> all{
+      &Executor::open,
+      &Executor::close,
+      &Executor::create,
+      &Executor::info,
+      &Executor::query,
+      &Executor::odd_ioctl,
+      &Executor::foreign,
+      &Executor::other,
+      &Executor::dup,
+      &Executor::pass,
+      &Executor::sync,
+      &Executor::set_name,
+      &Executor::export_sync,
+      &Executor::seek,
+      &Executor::poke,
+      &Executor::map,
+      &Executor::touch_area,
+      &Executor::unmap,
+      &Executor::remap,
+      &Executor::protect,
+      &Executor::advise,
+      &Executor::fork_here,
+      &Executor::make_ring,
+      &Executor::end_ring,
+      &Executor::make_table,
+      &Executor::register_range,
+      &Executor::unregister,
+      &Executor::odd_command,
+      &Executor::register_address,
+      &Executor::send,
+      &Executor::file,
+      &Executor::reap,
+      &Executor::drain,
+      &Executor::import,
+  };
+  return all;
+}
+
+}  // namespace dmawire::fuzz

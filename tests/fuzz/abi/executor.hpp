@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sys/types.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "arguments.hpp"
+#include "coverage.hpp"
+#include "input.hpp"
+#include "world.hpp"
+
+namespace dmawire::fuzz {
+
+/// A call and how it ended, as one number.
+using Result = std::uint32_t;
+
+/// Makes an input's calls, holds each result against uapi.h, and leaves nothing behind.
+///
+/// References: of a device, -1 is no descriptor, -2 a dma-buf, -3 a memfd; if there is no device
+/// yet, one is opened. Of a buffer, -1 is no descriptor, -2 one that is no dma-buf, -3 another
+/// exporter's. Of a ring, any number; if there is none yet, one is made, with a table of 4 slots.
+///
+/// Lengths below 64 GiB are taken modulo 512 KiB, so that the 24 calls of an input have at most 12
+/// MiB; longer ones are more than any machine has.
+class Executor {
+ public:
+  /// `coverage`: for the thread that calls run(), which has it on, and for the second one.
+  Executor(const Surroundings& surroundings, std::array<Coverage, 2>& coverage)
+      : surroundings_(surroundings), coverage_(coverage) {}
+
+  /// What the kernel did wrong, or an empty text.
+  std::string run(const Input& input);
+  [[nodiscard]] const std::vector<Result>& results() const noexcept { return results_; }
+
+ private:
+  using Handler = void (Executor::*)(const Call&);
+  static const std::vector<Handler>& handlers();
+
+  void run_calls(std::span<const Call> calls);
+  void run_in_parallel(std::span<const Call> calls);
+  void clean_up();
+
+  void complain(const std::string& what);
+  /// Notes how a call ended and whether it may. `refusal`: the error it must give, or 0 if the
+  /// caller cannot know.
+  void judge(std::size_t type, int error, std::span<const int> allowed, int refusal = 0);
+  [[nodiscard]] bool is_allowed(int error, std::span<const int> allowed) const;
+  /// The errno to expect of a struct, if the kernel sees it as it was written.
+  [[nodiscard]] int expected(Pointer pointer, int refusal) const;
+
+  Target device(const Call& call);
+  Target buffer(const Call& call);
+  Target any(const Call& call);
+  void check_zeros(const Target& buffer);
+  void check_created(const dmawire_create& answer);
+
+  /// Puts a struct where the call's `ptr` says, followed by its tail.
+  template <typename T>
+  std::uint64_t place(const Call& call, const T& argument);
+  /// ioctl() with such a struct, which has the answer afterwards; the errno or 0.
+  template <typename T>
+  int ioctl_with(const Call& call, int fd, unsigned long command, T& argument);
+
+  void open(const Call& call);
+  void close(const Call& call);
+  void create(const Call& call);
+  void info(const Call& call);
+  void query(const Call& call);
+  void odd_ioctl(const Call& call);
+  void foreign(const Call& call);
+  void other(const Call& call);
+  void dup(const Call& call);
+  void pass(const Call& call);
+  void sync(const Call& call);
+  void set_name(const Call& call);
+  void export_sync(const Call& call);
+  void seek(const Call& call);
+  void poke(const Call& call);
+
+  void map(const Call& call);
+  void touch_area(const Call& call);
+  void unmap(const Call& call);
+  void remap(const Call& call);
+  void protect(const Call& call);
+  void advise(const Call& call);
+  void fork_here(const Call& call);
+  void import(const Call& call);
+
+  FuzzRing& ring(const Call& call);
+  FuzzRing& new_ring(unsigned flags, unsigned slots);
+  void make_ring(const Call& call);
+  void end_ring(const Call& call);
+  void make_table(const Call& call);
+  void register_range(const Call& call);
+  void unregister(const Call& call);
+  void odd_command(const Call& call);
+  void register_address(const Call& call);
+  void send(const Call& call);
+  void file(const Call& call);
+  void reap(const Call& call);
+  void drain(const Call& call);
+
+  /// Puts a request on a ring; `prepare` fills the SQE in.
+  template <typename Prepare>
+  void request(const Call& call, const Request& request, Prepare prepare);
+  void take_completions(FuzzRing& ring);
+  void finish(FuzzRing& ring);
+
+  const Surroundings& surroundings_;
+  std::array<Coverage, 2>& coverage_;
+  Arguments arguments_;
+  Tearer tearer_;
+  Descriptors descriptors_;
+  std::vector<std::unique_ptr<FuzzRing>> rings_;
+  std::vector<std::uint32_t> gem_handles_;
+  std::vector<pid_t> children_;
+  std::vector<Result> results_;
+  std::string complaint_;
+  bool exact_ = true;  ///< nobody else touches what a call refers to
+  bool parallel_ = false;
+  bool torn_ = false;
+  std::mutex mutex_;  ///< for the lists and texts above
+};
+
+}  // namespace dmawire::fuzz

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <liburing.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include <dmawire/unique_fd.hpp>
+
+#include "abi_rules.hpp"
+
+namespace dmawire::fuzz {
+
+/// Descriptors below this one are the fuzzer's; the kernel gives an execution those from here on.
+inline constexpr int first_fd = 64;
+
+/// What a call refers to.
+struct Target {
+  int fd = -1;
+  Kind kind = Kind::bad;
+  BufferModel buffer{};
+};
+
+/// The descriptors of an execution, by kind. Any thread may use it.
+class Descriptors {
+ public:
+  void add(const Target& target);
+  /// Number `reference` of that kind, or a bad one if there is none.
+  Target find(Kind kind, std::int64_t reference);
+  /// The same, and it is no longer here.
+  Target take(Kind kind, std::int64_t reference);
+  void replace(int fd, const Target& target);
+  /// Closes everything that the kernel gave since it was last empty.
+  void clear();
+
+ private:
+  std::mutex mutex_;
+  std::array<std::vector<Target>, 4> by_kind_;
+};
+
+/// What a request's result is judged by when it comes.
+struct Request {
+  std::size_t type;
+  std::span<const int> errors;
+  int refusal;
+};
+
+/// An io_uring with a table of fixed buffers. Threads take the lock.
+struct FuzzRing {
+  std::mutex mutex;
+  io_uring ring{.ring_fd = -1};
+  std::vector<Request> requests;  ///< a completion's user_data is an index into it
+  /// Each request was made at once, in the task that submitted it and with nothing before it.
+  bool plain = true;
+  std::size_t completed = 0;
+
+  FuzzRing() = default;
+  FuzzRing(const FuzzRing&) = delete;
+  FuzzRing& operator=(const FuzzRing&) = delete;
+  ~FuzzRing() { end(); }
+
+  [[nodiscard]] bool alive() const noexcept { return ring.ring_fd >= 0; }
+  void end();
+};
+
+/// Addresses where an execution maps buffers: places of fixed size, far from all else, so that
+/// nothing of ours is hit when odd ranges of them are unmapped.
+namespace arena {
+inline constexpr std::uint64_t begin = 0x1000'0000'0000;
+inline constexpr std::uint64_t area_size = 4 << 20;
+inline constexpr std::size_t areas = 8;
+
+inline std::uint64_t area(std::int64_t number) {
+  return begin + static_cast<std::uint64_t>(number) % areas * area_size;
+}
+void clear();
+}  // namespace arena
+
+/// Reads or writes bytes of the arena, one of every page; false if something is not there.
+bool touch(std::uint64_t begin, std::uint64_t end, bool write);
+/// Whether a range, which must be mapped, is all zeros; false too if a page is not there.
+bool is_zero(std::uint64_t begin, std::uint64_t end);
+/// Makes a fault in those two what they return. Once in a process.
+void catch_faults();
+
+/// What all executions of a process share: sockets, descriptors of other exporters.
+struct Surroundings {
+  Surroundings();
+
+  /// Takes in all that has been sent.
+  void drain(std::size_t pair) const;
+
+  static constexpr std::size_t pairs = 2;  ///< TCP, then Unix
+  std::array<UniqueFd, pairs> senders;
+  std::array<UniqueFd, pairs> receivers;
+  std::vector<UniqueFd> foreign;  ///< dma-bufs of other exporters
+  UniqueFd vgem;
+  UniqueFd zeros;
+  UniqueFd file;
+  bool uring_takes_buffers;  ///< the kernel has what DMAWIRE_URING_CMD_* need
+};
+
+}  // namespace dmawire::fuzz
