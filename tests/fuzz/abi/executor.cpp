@@ -363,6 +363,9 @@ void Executor::dup(const Call& call) {
 
 void Executor::pass(const Call& call) {
   const Target passed = buffer(call);
+  std::array<int, 2> ends{-1, -1};
+  judge(call.type, error_of(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data())),
+        anything);
   char byte = 0;
   iovec data{&byte, 1};
   alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
@@ -376,12 +379,11 @@ void Executor::pass(const Call& call) {
   header->cmsg_type = SCM_RIGHTS;
   header->cmsg_len = CMSG_LEN(sizeof(int));
   std::memcpy(CMSG_DATA(header), &passed.fd, sizeof(int));
-  judge(call.type, error_of(::sendmsg(surroundings_.senders[1].get(), &message, MSG_DONTWAIT)),
-        anything);
+  judge(call.type, error_of(::sendmsg(ends[0], &message, MSG_DONTWAIT)), anything);
   if (call.get("receive") == 0) {
-    return;  // it stays in flight until drain() throws it away
+    return;  // it stays under way until the sockets are closed, at the end
   }
-  if (::recvmsg(surroundings_.receivers[1].get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) > 0 &&
+  if (::recvmsg(ends[1], &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) > 0 &&
       message.msg_controllen >= CMSG_LEN(sizeof(int)) && exact_) {
     int fd = -1;
     std::memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(fd));
