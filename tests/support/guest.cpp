@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <sstream>
@@ -28,6 +29,11 @@ std::string read_text(const std::string& path) {
 bool write_text(const std::string& path, const std::string& text) {
   UniqueFd file(open(path.c_str(), O_WRONLY | O_CLOEXEC));
   return write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
+}
+
+unsigned from_environment(const char* name, unsigned otherwise) {
+  const char* const text = getenv(name);
+  return text == nullptr ? otherwise : static_cast<unsigned>(strtoul(text, nullptr, 10));
 }
 
 ModuleParameter::ModuleParameter(const std::string& name, uint64_t value)

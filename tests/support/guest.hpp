@@ -26,6 +26,9 @@ class ModuleParameter {
 std::string read_text(const std::string& path);
 bool write_text(const std::string& path, const std::string& text);
 
+/// What the environment says of how long or how often a test does something.
+unsigned from_environment(const char* name, unsigned otherwise);
+
 /// A field of /proc/meminfo in bytes.
 uint64_t meminfo(const std::string& field);
 

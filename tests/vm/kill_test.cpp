@@ -48,11 +48,6 @@ unsigned pick(Random& random, unsigned choices) {
   return static_cast<unsigned>(random() % choices);
 }
 
-unsigned from_environment(const char* name, unsigned otherwise) {
-  const char* const text = getenv(name);
-  return text == nullptr ? otherwise : static_cast<unsigned>(strtoul(text, nullptr, 10));
-}
-
 enum Action : unsigned {
   create,
   map_and_touch,

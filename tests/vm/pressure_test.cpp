@@ -11,7 +11,6 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -35,8 +34,7 @@ using Clock = std::chrono::steady_clock;
 const Wire over_the_cards{.source_netns = "src", .destination_netns = "dst", .host = "192.0.2.2"};
 
 std::chrono::seconds duration() {
-  const char* text = std::getenv("DMAWIRE_PRESSURE_SECONDS");
-  return std::chrono::seconds{text == nullptr ? 15 : std::atoi(text)};
+  return std::chrono::seconds{from_environment("DMAWIRE_PRESSURE_SECONDS", 15)};
 }
 
 /// A counter of /proc/vmstat; 0 if this kernel has none of that name.

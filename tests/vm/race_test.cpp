@@ -34,8 +34,7 @@ constexpr size_t kLength = 64 * kPage;
 constexpr unsigned kSlot = 1;
 
 std::chrono::milliseconds time_for_a_pair() {
-  const char* const text = getenv("DMAWIRE_RACE_MS");
-  return std::chrono::milliseconds{text == nullptr ? 100 : strtol(text, nullptr, 10)};
+  return std::chrono::milliseconds{from_environment("DMAWIRE_RACE_MS", 100)};
 }
 
 /// A ring that threads take turns to use: io_uring's own memory wants that.
