@@ -96,9 +96,15 @@ run_checkpatch() {
 	exit "$status"
 }
 
-# run_gcovr WORD...: the same for the reporter of coverage.
+# run_gcovr WORD...: the same for the reporter of coverage. gcov writes beside the sources, so these are copies.
 run_gcovr() {
+	local status=0 copy=$RUN_DIR/checkout
 	[[ -x $ROOT/usr/bin/gcovr ]] ||
 		locked root quietly "installing ${COVERAGE_PACKAGES[*]}" install_in_root "${COVERAGE_PACKAGES[@]}"
-	run_in_root gcovr --gcov-executable "${KERNEL_CC/gcc/gcov}" "$@"
+	mkdir -p "$copy/build"
+	cp -a "$CHECKOUT"/{kmod,include,uring_app,tests} "$copy"
+	cp -a "$CHECKOUT/build/coverage" "$copy/build"
+	in_root --bind "$copy:/src" -- env --chdir=/src gcovr --root /src --gcov-executable "${KERNEL_CC/gcc/gcov}" "$@" ||
+		status=$?
+	exit "$status"
 }

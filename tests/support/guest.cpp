@@ -36,6 +36,10 @@ unsigned from_environment(const char* name, unsigned otherwise) {
   return text == nullptr ? otherwise : static_cast<unsigned>(strtoul(text, nullptr, 10));
 }
 
+bool kernel_watches() {
+  return access("/sys/kernel/debug/kmemleak", F_OK) == 0;
+}
+
 ModuleParameter::ModuleParameter(const std::string& name, uint64_t value)
     : path_("/sys/module/dmawire/parameters/" + name), before_(read_text(path_)) {
   EXPECT_TRUE(write_text(path_, std::to_string(value))) << path_ << ": " << strerror(errno);

@@ -29,6 +29,10 @@ bool write_text(const std::string& path, const std::string& text);
 /// What the environment says of how long or how often a test does something.
 unsigned from_environment(const char* name, unsigned otherwise);
 
+/// Whether this is the kernel of machine `debug`: several times slower, and it keeps freed memory
+/// back.
+bool kernel_watches();
+
 /// A field of /proc/meminfo in bytes.
 uint64_t meminfo(const std::string& field);
 

@@ -224,10 +224,12 @@ TEST(Memory, StaysFlatWhenAGibibyteGoesThroughARingOfSixteenMebibytes) {
   const Outcome first = transfer(over_the_cards, ring, little.fd());
   ASSERT_TRUE(first.verified()) << first.complaints();
 
-  const PatternSource much{1024 * kMebibyte};
+  // A kernel that watches every access needs minutes for a GiB.
+  const std::size_t total = kernel_watches() ? 128 * kMebibyte : 1024 * kMebibyte;
+  const PatternSource much{total};
   const Outcome second = transfer(over_the_cards, ring, much.fd());
   ASSERT_TRUE(second.verified()) << second.complaints();
-  EXPECT_EQ(second.sent["bytes"], 1024 * kMebibyte);
+  EXPECT_EQ(second.sent["bytes"], total);
   EXPECT_LT(second.sender.peak_memory, first.sender.peak_memory + 1 * long{kMebibyte});
   EXPECT_LT(second.receiver.peak_memory, first.receiver.peak_memory + 1 * long{kMebibyte});
 }
