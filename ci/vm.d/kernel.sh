@@ -59,7 +59,7 @@ make_own_kernel() {
 	[[ ! -r $CACHE/kernel/$name ]] || return 0
 	make_source
 	quietly "installing what builds a kernel" install_in_root "${KERNEL_BUILD_PACKAGES[@]}"
-	say "building the kernel $name (once, about ten minutes)"
+	say "building the kernel $name (once, a quarter of an hour or more)"
 	rm -rf "$CACHE"/kernel/tmp.*
 	mkdir -p "$tmp"/{build,image}
 	cp "$config" "$tmp/build/config"

@@ -44,8 +44,10 @@ struct Attempt {
 class Inject : public testing::Test {
  protected:
   void SetUp() override {
-    if (!faults_.missing().empty())
+    if (!faults_.missing().empty()) {
+      ASSERT_FALSE(kernel_watches()) << "machine debug is made for this: " << faults_.missing();
       GTEST_SKIP() << faults_.missing();
+    }
   }
 
   /// Every failure of @p attempt must be one of @p errors and leave nothing behind.
