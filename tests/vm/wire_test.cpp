@@ -15,6 +15,7 @@
 #include <dmawire/stream.hpp>
 #include <filesystem>
 #include <fstream>
+#include <iostream>
 #include <thread>
 
 #include "copy_witness.hpp"
@@ -205,8 +206,16 @@ TEST(Auto, StopsPayingForZeroCopyOverVeth) {
 TEST(Exporters, MainlineMappingsAnswerEfaultWhereOursIsSent) {
   ASSERT_TRUE(std::filesystem::exists("/dev/udmabuf"));
   ASSERT_TRUE(std::filesystem::exists("/dev/dma_heap/system"));
+  Words sources{"udmabuf", "dma-heap"};
+  if (kernel_watches()) {
+    // Where large folios are to be had it maps segments longer than it said it could, which this
+    // kernel reports of whoever does it.
+    std::cout << "not from udmabuf here: the watch over the DMA API ends the guest for a fault of "
+                 "udmabuf's own\n";
+    sources = {"dma-heap"};
+  }
   for (const char* path : {"fixed", "plain"}) {
-    for (const char* source : {"udmabuf", "dma-heap"}) {
+    for (const std::string& source : sources) {
       const Outcome outcome =
           transfer(over_the_cards, {"--file", sample, "--tx", path, "--source", source});
       EXPECT_NE(outcome.sender.status, 0) << path << " from " << source << " was sent";
