@@ -41,6 +41,14 @@
  *   ENFILE     the system has no free file
  *   EBADF      the descriptor given is not open
  *   EXDEV      the descriptor is a dma-buf, but of another exporter
+ *   EBUSY      another open file captures from this device; or the memory is the
+ *              device's already; or, to detach, still
+ *   EOPNOTSUPP the device does not capture, or cannot do what is asked for
+ *   EAGAIN     as many captures are under way as a device can have; to take
+ *              one: none is done, and the file is O_NONBLOCK
+ *   ENODEV     the device is gone
+ *   EIO        the device failed, or its driver broke a rule (see the log)
+ *   ECANCELED  the capture was ended before the device had done it
  *
  * OWNERSHIP AND LIFETIME
  *
@@ -58,6 +66,39 @@
  * O_DIRECT. Mappings must be MAP_SHARED (EINVAL otherwise); offset and length
  * may select any whole pages of the buffer. CPU access between device accesses
  * is bracketed by DMA_BUF_IOCTL_SYNC, as for any dma-buf.
+ *
+ * CAPTURE
+ *
+ * A device that captures writes into dma-bufs of ours. An open file becomes the
+ * one that captures with its first DMAWIRE_IOC_ATTACH, and stays it until its
+ * last DMAWIRE_IOC_DETACH or its end; other files get EBUSY meanwhile.
+ *
+ *   ATTACH   makes a dma-buf known to the device and maps it for it
+ *   GIVE     hands a range of it to the device (or DMAWIRE_URING_CMD_CAPTURE)
+ *   START    frames may come: the device fills ranges in the order given
+ *   TAKE     a filled range comes back (or the completion of the command)
+ *   STOP     all that is given comes back: filled, or with ECANCELED
+ *   DETACH   the device forgets the dma-buf
+ *
+ * From GIVE to TAKE the range belongs to the device: neither CPU nor network may
+ * touch it, and giving any page of it again is refused (EBUSY). Caches and
+ * bounce buffers have been dealt with when a range comes back, so it can be read
+ * or sent at once; nothing of DMA_BUF_IOCTL_SYNC is needed for it.
+ *
+ * While a range of a dma-buf is the device's, the dma-buf has a write fence:
+ * poll(2) for reading on its descriptor and DMA_BUF_IOCTL_EXPORT_SYNC_FILE wait
+ * until what was given by then has come back.
+ *
+ * Each frame has a sequence number. Where it is larger than that of the frame
+ * before plus one, frames were lost in between for want of a range to put them:
+ * out_lost says how many, and the count of struct dmawire_status includes them.
+ *
+ * If the device goes away (its driver is unbound, it is unplugged) all that is
+ * given comes back with ENODEV and everything but taking and detaching answers
+ * ENODEV; the dma-bufs live on.
+ *
+ * poll(2) on an open /dev/dmawireN: POLLIN if TAKE would not wait, POLLHUP if
+ * the device is gone.
  *
  * All of this header needs Linux 6.12 or later; what needs more says so.
  */
@@ -121,6 +162,13 @@ enum dmawire_verdict {
  * @out_open_max_bytes: limit for the buffers created on this open file
  * @out_open_bytes: what those hold now
  * @out_open_buffers: how many there are now
+ * @out_driver: name of what is behind the node, ends with a zero byte
+ * @out_features: DMAWIRE_FEATURE_*
+ * @out_max_captures: most ranges that can be given at a time, 0 if the device
+ *	does not capture
+ * @out_max_segments: most physically contiguous pieces, as the device sees
+ *	memory, that a range may have
+ * @out_alignment: what offset and length of a range must be multiples of
  *
  * Tells what the device offers and how much memory is in use. The counts are
  * one moment's; the limits are those in force now.
@@ -138,7 +186,19 @@ struct dmawire_info {
 	__aligned_u64 out_open_max_bytes;
 	__aligned_u64 out_open_bytes;
 	__aligned_u64 out_open_buffers;
+	char out_driver[16];
+	__u32 out_features;
+	__u32 out_max_captures;
+	__u32 out_max_segments;
+	__u32 out_alignment;
 };
+
+/* The device fills ranges with frames. */
+#define DMAWIRE_FEATURE_CAPTURE 0x1
+/* It can be told how many frames a second to make (rate of struct dmawire_start). */
+#define DMAWIRE_FEATURE_RATE 0x2
+/* Each of its frames begins with a struct dmawire_frame_header. */
+#define DMAWIRE_FEATURE_FRAME_HEADER 0x4
 
 #define DMAWIRE_INFO_SIZE_V1 64
 #define DMAWIRE_IOC_INFO _IO(DMAWIRE_IOC_MAGIC, 0x00)
@@ -246,6 +306,215 @@ struct dmawire_query {
 #define DMAWIRE_QUERY_SIZE_V1 72
 #define DMAWIRE_IOC_QUERY _IO(DMAWIRE_IOC_MAGIC, 0x02)
 
+/**
+ * struct dmawire_attach - ioctl(DMAWIRE_IOC_ATTACH)
+ * @size: sizeof(struct dmawire_attach)
+ * @flags: must be 0
+ * @fd: a dma-buf of ours, not DMAWIRE_TO_DEVICE
+ * @out_index: names it in what follows; the smallest number that is free
+ *
+ * Makes a dma-buf known to the device and maps it for the device to write to.
+ * The device holds the dma-buf; the descriptor may be closed at once.
+ *
+ * Errors: EINVAL (also: the dma-buf's direction), E2BIG, EFAULT, EBADF, EXDEV,
+ * EBUSY, EOPNOTSUPP, ENODEV, ENOMEM (also: no room in the IOMMU or for bounce
+ * buffers), EIO (the device cannot reach the memory).
+ */
+struct dmawire_attach {
+	__u32 size;
+	__u32 flags;
+	__s32 fd;
+	__u32 out_index;
+};
+
+#define DMAWIRE_ATTACH_SIZE_V1 16
+#define DMAWIRE_IOC_ATTACH _IO(DMAWIRE_IOC_MAGIC, 0x03)
+
+/**
+ * struct dmawire_detach - ioctl(DMAWIRE_IOC_DETACH)
+ * @size: sizeof(struct dmawire_detach)
+ * @flags: must be 0
+ * @index: as ATTACH gave it
+ * @reserved: must be 0
+ *
+ * Unmaps a dma-buf from the device. What of it has come back and was not taken
+ * yet can still be taken.
+ *
+ * Errors: EINVAL (also: no such index), E2BIG, EFAULT, EBUSY.
+ */
+struct dmawire_detach {
+	__u32 size;
+	__u32 flags;
+	__u32 index;
+	__u32 reserved;
+};
+
+#define DMAWIRE_DETACH_SIZE_V1 16
+#define DMAWIRE_IOC_DETACH _IO(DMAWIRE_IOC_MAGIC, 0x04)
+
+/**
+ * struct dmawire_start - ioctl(DMAWIRE_IOC_START)
+ * @size: sizeof(struct dmawire_start)
+ * @flags: must be 0
+ * @rate: frames a second for devices with DMAWIRE_FEATURE_RATE; 0: as the device
+ *	pleases, which for `pattern` is whenever it has a range to fill
+ * @reserved: must be 0
+ *
+ * Starts the device and its counts anew: the first frame has sequence 0. Ranges
+ * may have been given before and may be given later.
+ *
+ * Errors: EINVAL (also: a rate too high for the device), E2BIG, EFAULT, EBUSY
+ * (also: it runs already), EOPNOTSUPP (also: a rate it cannot be told), ENODEV,
+ * ENOMEM, EIO.
+ */
+struct dmawire_start {
+	__u32 size;
+	__u32 flags;
+	__u32 rate;
+	__u32 reserved;
+};
+
+#define DMAWIRE_START_SIZE_V1 16
+#define DMAWIRE_IOC_START _IO(DMAWIRE_IOC_MAGIC, 0x05)
+
+/**
+ * struct dmawire_stop - ioctl(DMAWIRE_IOC_STOP)
+ * @size: sizeof(struct dmawire_stop)
+ * @flags: must be 0
+ *
+ * Stops the device, if it runs, and returns when it touches no memory any more.
+ * What was given and not filled comes back with ECANCELED.
+ *
+ * Errors: EINVAL, E2BIG, EFAULT, EBUSY, EOPNOTSUPP.
+ */
+struct dmawire_stop {
+	__u32 size;
+	__u32 flags;
+};
+
+#define DMAWIRE_STOP_SIZE_V1 8
+#define DMAWIRE_IOC_STOP _IO(DMAWIRE_IOC_MAGIC, 0x06)
+
+/**
+ * struct dmawire_give - ioctl(DMAWIRE_IOC_GIVE)
+ * @size: sizeof(struct dmawire_give)
+ * @flags: must be 0
+ * @index: of the dma-buf, as ATTACH gave it
+ * @length: bytes of the range, at least 1
+ * @offset: where it begins, in bytes, a multiple of the page size. Pages that
+ *	the range covers only in part are the device's as a whole.
+ * @user_data: comes back with the range
+ *
+ * Hands a range to the device, for one frame.
+ *
+ * Errors: EINVAL (also: no such index, range outside the dma-buf, not of the
+ * device's alignment, or of more segments than it can take), E2BIG, EFAULT,
+ * EBUSY, EAGAIN, EOPNOTSUPP, ENODEV, ENOMEM, EIO.
+ */
+struct dmawire_give {
+	__u32 size;
+	__u32 flags;
+	__u32 index;
+	__u32 length;
+	__aligned_u64 offset;
+	__aligned_u64 user_data;
+};
+
+#define DMAWIRE_GIVE_SIZE_V1 32
+#define DMAWIRE_IOC_GIVE _IO(DMAWIRE_IOC_MAGIC, 0x07)
+
+/**
+ * struct dmawire_take - ioctl(DMAWIRE_IOC_TAKE)
+ * @size: sizeof(struct dmawire_take)
+ * @flags: must be 0
+ * @out_result: bytes of the frame, or a negative error: ECANCELED, ENODEV, EIO
+ * @out_index: as given
+ * @out_user_data: as given
+ * @out_offset: as given
+ * @out_sequence: number of the frame since the start
+ * @out_timestamp: when it was complete, CLOCK_MONOTONIC, nanoseconds
+ * @out_lost: frames that were lost between the one before and this one
+ * @out_reserved: 0
+ *
+ * Takes back a range that was handed over with GIVE, in the order in which the
+ * device was done with them. Waits for one unless the file is O_NONBLOCK.
+ *
+ * Errors: EINVAL, E2BIG, EFAULT (the range is lost to the caller, not to the
+ * system), EAGAIN, EBUSY, EOPNOTSUPP, EINTR (a signal came), ECANCELED (nothing
+ * is given, so that waiting would never end), ENODEV (the same, and the device is
+ * gone).
+ */
+struct dmawire_take {
+	__u32 size;
+	__u32 flags;
+	__s32 out_result;
+	__u32 out_index;
+	__aligned_u64 out_user_data;
+	__aligned_u64 out_offset;
+	__aligned_u64 out_sequence;
+	__aligned_u64 out_timestamp;
+	__u32 out_lost;
+	__u32 out_reserved;
+};
+
+#define DMAWIRE_TAKE_SIZE_V1 56
+#define DMAWIRE_IOC_TAKE _IO(DMAWIRE_IOC_MAGIC, 0x08)
+
+/**
+ * struct dmawire_status - ioctl(DMAWIRE_IOC_STATUS)
+ * @size: sizeof(struct dmawire_status)
+ * @flags: must be 0
+ * @out_captured: frames that came since the start
+ * @out_lost: frames that the device had no range for
+ * @out_failed: ranges that came back with EIO
+ * @out_canceled: ranges that came back with ECANCELED or ENODEV
+ * @out_given: ranges that are the device's now
+ * @out_running: 1 between START and STOP
+ *
+ * Any open file may ask.
+ *
+ * Errors: EINVAL, E2BIG, EFAULT, EOPNOTSUPP.
+ */
+struct dmawire_status {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 out_captured;
+	__aligned_u64 out_lost;
+	__aligned_u64 out_failed;
+	__aligned_u64 out_canceled;
+	__u32 out_given;
+	__u32 out_running;
+};
+
+#define DMAWIRE_STATUS_SIZE_V1 48
+#define DMAWIRE_IOC_STATUS _IO(DMAWIRE_IOC_MAGIC, 0x09)
+
+/**
+ * struct dmawire_frame_header - what frames of DMAWIRE_FEATURE_FRAME_HEADER
+ *	begin with
+ * @magic: DMAWIRE_FRAME_MAGIC
+ * @length: bytes of the frame, this header included
+ * @sequence: number of the frame since the start
+ * @timestamp: when it was made, CLOCK_MONOTONIC, nanoseconds
+ * @checked: bytes from the beginning of the frame that @checksum covers; at
+ *	least the header
+ * @reserved: 0
+ * @checksum: XXH64 with seed 0 of those bytes, taken while this field was 0
+ *
+ * In the byte order of the machine that made it.
+ */
+struct dmawire_frame_header {
+	__u32 magic;
+	__u32 length;
+	__aligned_u64 sequence;
+	__aligned_u64 timestamp;
+	__u32 checked;
+	__u32 reserved;
+	__aligned_u64 checksum;
+};
+
+#define DMAWIRE_FRAME_MAGIC 0x46574d44 /* "DMWF" */
+
 /*
  * COMMANDS FOR IO_URING
  *
@@ -325,5 +594,43 @@ struct dmawire_uring_unregister {
 
 #define DMAWIRE_URING_UNREGISTER_SIZE_V1 16
 #define DMAWIRE_URING_CMD_UNREGISTER 1
+
+/**
+ * struct dmawire_uring_capture - DMAWIRE_URING_CMD_CAPTURE
+ * @size: sizeof(struct dmawire_uring_capture)
+ * @flags: must be 0
+ * @index: as in struct dmawire_give
+ * @length: as in struct dmawire_give
+ * @offset: as in struct dmawire_give
+ * @out_sequence: as in struct dmawire_take
+ * @out_timestamp: as in struct dmawire_take
+ * @out_lost: as in struct dmawire_take
+ * @out_reserved: 0
+ *
+ * Hands a range to the device and completes when it is filled: giving is the
+ * submission, taking the completion. The result is the length of the frame, or a
+ * negative error of GIVE or TAKE. The struct must stay until the completion; its
+ * out_* fields are written before it is posted, if the result is not negative
+ * and the process still has its memory.
+ *
+ * The end of the ring, or of the task that made the request, stops the device
+ * (see STOP) if that has the range, so that everything comes back. Canceling a
+ * single request (IORING_OP_ASYNC_CANCEL) is not possible: a device that writes
+ * cannot be told to spare one range, and io_uring has no way to ask. STOP is.
+ */
+struct dmawire_uring_capture {
+	__u32 size;
+	__u32 flags;
+	__u32 index;
+	__u32 length;
+	__aligned_u64 offset;
+	__aligned_u64 out_sequence;
+	__aligned_u64 out_timestamp;
+	__u32 out_lost;
+	__u32 out_reserved;
+};
+
+#define DMAWIRE_URING_CAPTURE_SIZE_V1 48
+#define DMAWIRE_URING_CMD_CAPTURE 2
 
 #endif /* DMAWIRE_UAPI_H */
