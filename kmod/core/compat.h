@@ -39,6 +39,36 @@ static inline int dmawire_compat_unsupported(struct io_uring_cmd *cmd, ...)
 }
 #endif
 
+/*
+ * What a command does in its task, later. DMAWIRE_URING_WORK(name) begins a
+ * function void name(struct io_uring_cmd *cmd, unsigned int issue_flags) that can
+ * be given to io_uring_cmd_do_in_task_lazy() as name_work.
+ */
+#ifdef DMAWIRE_HAVE_URING_TASK_WORK
+#define DMAWIRE_URING_WORK(name)                                               \
+	static void name(struct io_uring_cmd *cmd, unsigned int issue_flags);  \
+	static void name##_work(struct io_tw_req tw_req, io_tw_token_t tw)     \
+	{                                                                      \
+		name(io_uring_cmd_from_tw(tw_req),                             \
+		     IO_URING_CMD_TASK_WORK_ISSUE_FLAGS);                      \
+	}                                                                      \
+	static void name(struct io_uring_cmd *cmd, unsigned int issue_flags)
+#else
+#define DMAWIRE_URING_WORK(name)                                               \
+	static void name(struct io_uring_cmd *cmd, unsigned int issue_flags);  \
+	static void name##_work(struct io_uring_cmd *cmd,                      \
+				unsigned int issue_flags)                      \
+	{                                                                      \
+		name(cmd, issue_flags);                                        \
+	}                                                                      \
+	static void name(struct io_uring_cmd *cmd, unsigned int issue_flags)
+#endif
+
+#ifndef DMAWIRE_HAVE_URING_CMD_DONE
+#define io_uring_cmd_done(cmd, result, issue_flags)                            \
+	io_uring_cmd_done(cmd, result, 0, issue_flags)
+#endif
+
 /* Newer headers assert what sparse 0.6.4 cannot compute; it needs no modinfo. */
 #ifdef __CHECKER__
 #undef MODULE_INFO

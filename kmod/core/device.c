@@ -1,16 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Device nodes: /dev/dmawireN, and what it takes to open and close one.
+ * Devices: drivers register them, and each is a node /dev/dmawireN that can be
+ * opened.
  */
 #include <linux/cdev.h>
 #include <linux/device.h>
 #include <linux/err.h>
 #include <linux/fs.h>
 #include <linux/idr.h>
+#include <linux/log2.h>
+#include <linux/poll.h>
 #include <linux/slab.h>
+#include <linux/string.h>
+
+#include <dmawire/device.h>
 
 #include "device.h"
 #include "ioctl.h"
+#include "queue.h"
 #include "quota.h"
 #include "uring.h"
 
@@ -20,10 +27,16 @@
  * struct dmawire_device - a device node and what stands behind it
  * @dev: in class dmawire; its reference count is this struct's
  * @cdev: an open file holds it, and it holds @dev
+ * @queue: its captures
+ * @priv: the driver's
+ * @name: the driver's, kept because the driver may go first
  */
 struct dmawire_device {
 	struct device dev;
 	struct cdev cdev;
+	struct dmawire_queue *queue;
+	void *priv;
+	char name[16];
 };
 
 static dev_t dmawire_devt;
@@ -44,6 +57,8 @@ static const struct class dmawire_class = {
 
 static int dmawire_device_fop_open(struct inode *inode, struct file *file)
 {
+	struct dmawire_device *device =
+		container_of(inode->i_cdev, struct dmawire_device, cdev);
 	struct dmawire_open *open;
 
 	open = kzalloc_obj(*open, GFP_KERNEL_ACCOUNT);
@@ -56,6 +71,7 @@ static int dmawire_device_fop_open(struct inode *inode, struct file *file)
 		return -ENOMEM;
 	}
 
+	open->queue = device->queue;
 	file->private_data = open;
 	return nonseekable_open(inode, file);
 }
@@ -64,15 +80,25 @@ static int dmawire_device_fop_release(struct inode *inode, struct file *file)
 {
 	struct dmawire_open *open = file->private_data;
 
+	dmawire_queue_leave(open->queue, open);
 	dmawire_quota_put(open->quota);
 	kfree(open);
 	return 0;
+}
+
+static __poll_t dmawire_device_fop_poll(struct file *file,
+					struct poll_table_struct *table)
+{
+	struct dmawire_open *open = file->private_data;
+
+	return dmawire_queue_poll(open->queue, file, table);
 }
 
 static const struct file_operations dmawire_device_fops = {
 	.owner = THIS_MODULE,
 	.open = dmawire_device_fop_open,
 	.release = dmawire_device_fop_release,
+	.poll = dmawire_device_fop_poll,
 	.uring_cmd = dmawire_uring_cmd,
 	.unlocked_ioctl = dmawire_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
@@ -83,20 +109,16 @@ static void dmawire_device_release(struct device *dev)
 	struct dmawire_device *device =
 		container_of(dev, struct dmawire_device, dev);
 
+	if (device->queue)
+		dmawire_queue_destroy(device->queue);
 	ida_free(&dmawire_minors, MINOR(dev->devt));
 	kfree(device);
 }
 
-/**
- * dmawire_device_add - make a device node
- * @parent: the hardware behind it, or NULL
- *
- * Return: the device, to be given to dmawire_device_remove(), or an ERR_PTR.
- */
-struct dmawire_device *dmawire_device_add(struct device *parent)
+static struct dmawire_device *allocate(struct device *parent)
 {
 	struct dmawire_device *device;
-	int minor, ret;
+	int minor;
 
 	device = kzalloc_obj(*device, GFP_KERNEL);
 	if (!device)
@@ -115,29 +137,103 @@ struct dmawire_device *dmawire_device_add(struct device *parent)
 	device->dev.parent = parent;
 	device->dev.devt = MKDEV(MAJOR(dmawire_devt), minor);
 	device->dev.release = dmawire_device_release;
+	return device;
+}
 
-	ret = dev_set_name(&device->dev, "dmawire%d", minor);
+static int set_up(struct dmawire_device *device, struct device *parent,
+		  const struct dmawire_device_params *params)
+{
+	struct dmawire_device_params own = *params;
+	int ret;
+
+	if (strscpy(device->name, params->name) < 0)
+		return -EINVAL;
+	own.name = device->name;
+	device->priv = params->priv;
+	device->queue = dmawire_queue_create(device, parent, &own);
+	if (!device->queue)
+		return -ENOMEM;
+
+	ret = dev_set_name(&device->dev, "dmawire%u", MINOR(device->dev.devt));
 	if (ret)
-		goto err_put_device;
+		return ret;
 
 	cdev_init(&device->cdev, &dmawire_device_fops);
 	device->cdev.owner = THIS_MODULE;
-	ret = cdev_device_add(&device->cdev, &device->dev);
-	if (ret)
-		goto err_put_device;
-	return device;
-
-err_put_device:
-	put_device(&device->dev);
-	return ERR_PTR(ret);
+	return cdev_device_add(&device->cdev, &device->dev);
 }
 
-/* Files that are open stay usable; no new one can be opened. */
-void dmawire_device_remove(struct dmawire_device *device)
+static bool are_valid(const struct device *parent,
+		      const struct dmawire_device_params *params)
+{
+	const struct dmawire_device_ops *ops = params->ops;
+
+	return params->name && ops && ops->start && ops->stop && ops->submit &&
+	       (parent || params->cpu_fills) &&
+	       (!params->alignment || is_power_of_2(params->alignment));
+}
+
+/**
+ * dmawire_device_register - make a device one that user space can capture from
+ * @parent: the device that does the DMA, with its masks and limits set; may be
+ *	NULL if the CPU fills
+ * @params: what it is like; copied
+ *
+ * May sleep. The callbacks may be called before this returns.
+ *
+ * Return: the device, to be given to dmawire_device_unregister(), or an ERR_PTR:
+ * -EINVAL, -ENOMEM, -ENOSPC if there are 64 already.
+ */
+struct dmawire_device *
+dmawire_device_register(struct device *parent,
+			const struct dmawire_device_params *params)
+{
+	struct dmawire_device *device;
+	int ret;
+
+	if (!are_valid(parent, params))
+		return ERR_PTR(-EINVAL);
+
+	device = allocate(parent);
+	if (IS_ERR(device))
+		return device;
+
+	ret = set_up(device, parent, params);
+	if (ret) {
+		put_device(&device->dev);
+		return ERR_PTR(ret);
+	}
+	return device;
+}
+EXPORT_SYMBOL_GPL(dmawire_device_register);
+
+/**
+ * dmawire_device_unregister - take a device away from user space
+ * @device: the device; not the driver's any more
+ *
+ * Stops the device if it runs. What user space had given comes back to it with
+ * ENODEV, and nothing is mapped for the device any more. Files that are open stay
+ * so. May sleep. No callback is called when this has returned.
+ */
+void dmawire_device_unregister(struct dmawire_device *device)
 {
 	cdev_device_del(&device->cdev, &device->dev);
+	dmawire_queue_shut(device->queue);
 	put_device(&device->dev);
 }
+EXPORT_SYMBOL_GPL(dmawire_device_unregister);
+
+/**
+ * dmawire_device_priv - what the driver gave as priv
+ * @device: the device
+ *
+ * Return: the pointer.
+ */
+void *dmawire_device_priv(const struct dmawire_device *device)
+{
+	return device->priv;
+}
+EXPORT_SYMBOL_GPL(dmawire_device_priv);
 
 int dmawire_device_init(void)
 {

@@ -11,8 +11,10 @@
 #include <linux/mm.h>
 #include <linux/nospec.h>
 #include <linux/stddef.h>
+#include <linux/string.h>
 #include <linux/uaccess.h>
 
+#include <dmawire/device.h>
 #include <dmawire/uapi.h>
 
 #include "backing.h"
@@ -20,6 +22,7 @@
 #include "device.h"
 #include "dmabuf.h"
 #include "ioctl.h"
+#include "queue.h"
 #include "quota.h"
 #include "uring.h"
 
@@ -28,11 +31,19 @@ union dmawire_ioctl_arg {
 	struct dmawire_info info;
 	struct dmawire_create create;
 	struct dmawire_query query;
+	struct dmawire_attach attach;
+	struct dmawire_detach detach;
+	struct dmawire_start start;
+	struct dmawire_stop stop;
+	struct dmawire_give give;
+	struct dmawire_take take;
+	struct dmawire_status status;
 };
 
 /**
  * struct dmawire_ioctl_call - one ioctl under way
  * @open: the file it was called on
+ * @nonblock: whether that is not to be waited on
  * @arg: the caller's struct; the handler writes its out_* fields
  * @dmabuf: set by a handler that wants @fd to become a descriptor of it: the
  *	last thing that happens, when nothing can fail any more
@@ -40,10 +51,29 @@ union dmawire_ioctl_arg {
  */
 struct dmawire_ioctl_call {
 	struct dmawire_open *open;
+	bool nonblock;
 	union dmawire_ioctl_arg arg;
 	struct dma_buf *dmabuf;
 	int fd;
 };
+
+/* What INFO says of the device behind the node. */
+static void tell_of_device(struct dmawire_info *info,
+			   const struct dmawire_device_params *params)
+{
+	static_assert(sizeof(info->out_driver) == 16);
+
+	memset(info->out_driver, 0, sizeof(info->out_driver));
+	strscpy(info->out_driver, params->name);
+	info->out_features = DMAWIRE_FEATURE_CAPTURE;
+	if (params->max_rate)
+		info->out_features |= DMAWIRE_FEATURE_RATE;
+	if (params->frame_headers)
+		info->out_features |= DMAWIRE_FEATURE_FRAME_HEADER;
+	info->out_max_captures = DMAWIRE_QUEUE_DEPTH;
+	info->out_max_segments = params->max_segments ?: U32_MAX;
+	info->out_alignment = params->alignment ?: 1;
+}
 
 static int dmawire_ioctl_info(struct dmawire_ioctl_call *call)
 {
@@ -62,6 +92,7 @@ static int dmawire_ioctl_info(struct dmawire_ioctl_call *call)
 	info->out_open_max_bytes = open.max_bytes;
 	info->out_open_bytes = open.bytes;
 	info->out_open_buffers = open.buffers;
+	tell_of_device(info, dmawire_queue_params(call->open->queue));
 	return 0;
 }
 
@@ -161,13 +192,116 @@ static int dmawire_ioctl_query(struct dmawire_ioctl_call *call)
 	return 0;
 }
 
+static int dmawire_ioctl_attach(struct dmawire_ioctl_call *call)
+{
+	struct dmawire_attach *attach = &call->arg.attach;
+	struct dma_buf *dmabuf;
+	int ret;
+
+	if (attach->flags)
+		return -EINVAL;
+
+	dmabuf = dmawire_dmabuf_get(attach->fd);
+	if (IS_ERR(dmabuf))
+		return PTR_ERR(dmabuf);
+
+	ret = dmawire_queue_attach(call->open->queue, call->open, dmabuf,
+				   &attach->out_index);
+	dma_buf_put(dmabuf);
+	return ret;
+}
+
+static int dmawire_ioctl_detach(struct dmawire_ioctl_call *call)
+{
+	const struct dmawire_detach *detach = &call->arg.detach;
+
+	if (detach->flags || detach->reserved)
+		return -EINVAL;
+	return dmawire_queue_detach(call->open->queue, call->open,
+				    detach->index);
+}
+
+static int dmawire_ioctl_start(struct dmawire_ioctl_call *call)
+{
+	const struct dmawire_start *start = &call->arg.start;
+
+	if (start->flags || start->reserved)
+		return -EINVAL;
+	return dmawire_queue_start(call->open->queue, call->open, start->rate);
+}
+
+static int dmawire_ioctl_stop(struct dmawire_ioctl_call *call)
+{
+	if (call->arg.stop.flags)
+		return -EINVAL;
+	return dmawire_queue_stop(call->open->queue, call->open);
+}
+
+static int dmawire_ioctl_give(struct dmawire_ioctl_call *call)
+{
+	const struct dmawire_give *give = &call->arg.give;
+	const struct dmawire_give_params params = {
+		.index = give->index,
+		.length = give->length,
+		.offset = give->offset,
+		.user_data = give->user_data,
+	};
+
+	if (give->flags)
+		return -EINVAL;
+	return dmawire_queue_give(call->open->queue, call->open, &params, NULL);
+}
+
+static int dmawire_ioctl_take(struct dmawire_ioctl_call *call)
+{
+	struct dmawire_take *take = &call->arg.take;
+	struct dmawire_taken taken;
+	int ret;
+
+	if (take->flags)
+		return -EINVAL;
+
+	ret = dmawire_queue_take(call->open->queue, call->open, !call->nonblock,
+				 &taken);
+	if (ret)
+		return ret;
+
+	take->out_result = taken.result;
+	take->out_index = taken.index;
+	take->out_user_data = taken.user_data;
+	take->out_offset = taken.offset;
+	take->out_sequence = taken.sequence;
+	take->out_timestamp = taken.timestamp;
+	take->out_lost = taken.lost;
+	take->out_reserved = 0;
+	return 0;
+}
+
+static int dmawire_ioctl_status(struct dmawire_ioctl_call *call)
+{
+	struct dmawire_status *status = &call->arg.status;
+	struct dmawire_counts counts;
+
+	if (status->flags)
+		return -EINVAL;
+
+	dmawire_queue_count(call->open->queue, &counts);
+	status->out_captured = counts.captured;
+	status->out_lost = counts.lost;
+	status->out_failed = counts.failed;
+	status->out_canceled = counts.canceled;
+	status->out_given = counts.given;
+	status->out_running = counts.running;
+	return 0;
+}
+
 /**
  * struct dmawire_ioctl_op - how to call one ioctl
  * @cmd: its command
  * @min_size: size of the struct as first published; includes an out_* field
  * @size: size of the struct as we know it
  * @out_begin: offset of the first out_* field
- * @out_end: end of the last one; between them there is nothing else
+ * @out_end: end of the last one; between them there is nothing else. Both 0: none
  * @execute: the handler
  */
 struct dmawire_ioctl_op {
@@ -185,7 +319,7 @@ static const struct dmawire_ioctl_op dmawire_ioctl_ops[] = {
 		.min_size = DMAWIRE_INFO_SIZE_V1,
 		.size = sizeof(struct dmawire_info),
 		.out_begin = offsetof(struct dmawire_info, out_backings),
-		.out_end = offsetofend(struct dmawire_info, out_open_buffers),
+		.out_end = offsetofend(struct dmawire_info, out_alignment),
 		.execute = dmawire_ioctl_info,
 	},
 	[_IOC_NR(DMAWIRE_IOC_CREATE)] = {
@@ -204,12 +338,67 @@ static const struct dmawire_ioctl_op dmawire_ioctl_ops[] = {
 		.out_end = offsetofend(struct dmawire_query, out_folios),
 		.execute = dmawire_ioctl_query,
 	},
+	[_IOC_NR(DMAWIRE_IOC_ATTACH)] = {
+		.cmd = DMAWIRE_IOC_ATTACH,
+		.min_size = DMAWIRE_ATTACH_SIZE_V1,
+		.size = sizeof(struct dmawire_attach),
+		.out_begin = offsetof(struct dmawire_attach, out_index),
+		.out_end = offsetofend(struct dmawire_attach, out_index),
+		.execute = dmawire_ioctl_attach,
+	},
+	[_IOC_NR(DMAWIRE_IOC_DETACH)] = {
+		.cmd = DMAWIRE_IOC_DETACH,
+		.min_size = DMAWIRE_DETACH_SIZE_V1,
+		.size = sizeof(struct dmawire_detach),
+		.execute = dmawire_ioctl_detach,
+	},
+	[_IOC_NR(DMAWIRE_IOC_START)] = {
+		.cmd = DMAWIRE_IOC_START,
+		.min_size = DMAWIRE_START_SIZE_V1,
+		.size = sizeof(struct dmawire_start),
+		.execute = dmawire_ioctl_start,
+	},
+	[_IOC_NR(DMAWIRE_IOC_STOP)] = {
+		.cmd = DMAWIRE_IOC_STOP,
+		.min_size = DMAWIRE_STOP_SIZE_V1,
+		.size = sizeof(struct dmawire_stop),
+		.execute = dmawire_ioctl_stop,
+	},
+	[_IOC_NR(DMAWIRE_IOC_GIVE)] = {
+		.cmd = DMAWIRE_IOC_GIVE,
+		.min_size = DMAWIRE_GIVE_SIZE_V1,
+		.size = sizeof(struct dmawire_give),
+		.execute = dmawire_ioctl_give,
+	},
+	[_IOC_NR(DMAWIRE_IOC_TAKE)] = {
+		.cmd = DMAWIRE_IOC_TAKE,
+		.min_size = DMAWIRE_TAKE_SIZE_V1,
+		.size = sizeof(struct dmawire_take),
+		.out_begin = offsetof(struct dmawire_take, out_result),
+		.out_end = offsetofend(struct dmawire_take, out_reserved),
+		.execute = dmawire_ioctl_take,
+	},
+	[_IOC_NR(DMAWIRE_IOC_STATUS)] = {
+		.cmd = DMAWIRE_IOC_STATUS,
+		.min_size = DMAWIRE_STATUS_SIZE_V1,
+		.size = sizeof(struct dmawire_status),
+		.out_begin = offsetof(struct dmawire_status, out_captured),
+		.out_end = offsetofend(struct dmawire_status, out_running),
+		.execute = dmawire_ioctl_status,
+	},
 };
 
 /* What was published once stays. */
 static_assert(sizeof(struct dmawire_info) >= DMAWIRE_INFO_SIZE_V1);
 static_assert(sizeof(struct dmawire_create) >= DMAWIRE_CREATE_SIZE_V1);
 static_assert(sizeof(struct dmawire_query) >= DMAWIRE_QUERY_SIZE_V1);
+static_assert(sizeof(struct dmawire_attach) >= DMAWIRE_ATTACH_SIZE_V1);
+static_assert(sizeof(struct dmawire_detach) >= DMAWIRE_DETACH_SIZE_V1);
+static_assert(sizeof(struct dmawire_start) >= DMAWIRE_START_SIZE_V1);
+static_assert(sizeof(struct dmawire_stop) >= DMAWIRE_STOP_SIZE_V1);
+static_assert(sizeof(struct dmawire_give) >= DMAWIRE_GIVE_SIZE_V1);
+static_assert(sizeof(struct dmawire_take) >= DMAWIRE_TAKE_SIZE_V1);
+static_assert(sizeof(struct dmawire_status) >= DMAWIRE_STATUS_SIZE_V1);
 
 /**
  * dmawire_ioctl_copy - copy a struct in that begins with its size
@@ -242,14 +431,21 @@ int dmawire_ioctl_copy(void *arg, u32 size, const void __user *user,
 	return ret;
 }
 
-static int copy_out(void __user *user, u32 user_size,
-		    const struct dmawire_ioctl_op *op,
-		    const union dmawire_ioctl_arg *arg)
+/**
+ * dmawire_ioctl_copy_out - copy the out_* fields of a command's struct out
+ * @user: the caller's struct
+ * @user_size: its size, which was checked
+ * @arg: ours
+ * @begin: offset of the first out_* field
+ * @end: of the last one
+ *
+ * Return: 0 or -EFAULT.
+ */
+int dmawire_ioctl_copy_out(void __user *user, u32 user_size, const void *arg,
+			   u32 begin, u32 end)
 {
-	u32 begin = op->out_begin;
-	u32 end = min(op->out_end, user_size);
-
-	if (copy_to_user(user + begin, (const void *)arg + begin, end - begin))
+	end = min(end, user_size);
+	if (end > begin && copy_to_user(user + begin, arg + begin, end - begin))
 		return -EFAULT;
 	return 0;
 }
@@ -275,7 +471,10 @@ static void finish_fd(struct dmawire_ioctl_call *call, int ret)
  */
 long dmawire_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
-	struct dmawire_ioctl_call call = { .open = file->private_data };
+	struct dmawire_ioctl_call call = {
+		.open = file->private_data,
+		.nonblock = file->f_flags & O_NONBLOCK,
+	};
 	void __user *user = (void __user *)arg;
 	const struct dmawire_ioctl_op *op;
 	unsigned int nr = _IOC_NR(cmd);
@@ -296,7 +495,8 @@ long dmawire_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 
 	ret = op->execute(&call);
 	if (!ret)
-		ret = copy_out(user, user_size, op, &call.arg);
+		ret = dmawire_ioctl_copy_out(user, user_size, &call.arg,
+					     op->out_begin, op->out_end);
 	if (call.dmabuf)
 		finish_fd(&call, ret);
 	return ret;

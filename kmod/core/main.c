@@ -2,14 +2,11 @@
 /*
  * The module: what happens when it is loaded and unloaded.
  */
-#include <linux/err.h>
 #include <linux/init.h>
 #include <linux/module.h>
 
+#include "../drivers/pattern.h"
 #include "device.h"
-
-/* /dev/dmawire0: buffers without hardware behind them. */
-static struct dmawire_device *default_device;
 
 static int __init dmawire_init(void)
 {
@@ -19,18 +16,20 @@ static int __init dmawire_init(void)
 	if (ret)
 		return ret;
 
-	default_device = dmawire_device_add(NULL);
-	if (IS_ERR(default_device)) {
+	/* The first device, /dev/dmawire0. */
+	ret = dmawire_pattern_init();
+	if (ret)
 		dmawire_device_exit();
-		return PTR_ERR(default_device);
-	}
-	return 0;
+	return ret;
 }
 
-/* Every open file and every dma-buf holds the module, so none is left here. */
+/*
+ * Every open file and every dma-buf holds the module, and so does every driver,
+ * so none is left here.
+ */
 static void __exit dmawire_exit(void)
 {
-	dmawire_device_remove(default_device);
+	dmawire_pattern_exit();
 	dmawire_device_exit();
 }
 

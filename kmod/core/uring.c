@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The io_uring commands of <dmawire/uapi.h>: dma-bufs as fixed buffers of a ring.
+ * The io_uring commands of <dmawire/uapi.h>: dma-bufs as fixed buffers of a ring,
+ * and captures as its requests.
  *
  * A slot of the ring owns a reference to the dma-buf. io_uring drops it when the
  * slot is empty and no request uses it any more, the packets of a zero-copy send
@@ -12,14 +13,18 @@
 #include <linux/io_uring/cmd.h>
 #include <linux/limits.h>
 #include <linux/mm.h>
+#include <linux/sched.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
+#include <linux/stddef.h>
 
 #include <dmawire/uapi.h>
 
 #include "buffer.h"
+#include "device.h"
 #include "dmabuf.h"
 #include "ioctl.h"
+#include "queue.h"
 #include "uring.h"
 
 /*
@@ -154,6 +159,106 @@ static int dmawire_uring_unregister(struct io_uring_cmd *cmd,
 	return io_buffer_unregister(cmd, arg.slot, issue_flags);
 }
 
+/**
+ * struct dmawire_uring_wait - a request that waits for its range
+ * @waiter: in the queue
+ * @cookie: of the range, once it is back
+ * @user: the caller's struct
+ * @user_size: its size
+ *
+ * Lies in the request's own memory.
+ */
+struct dmawire_uring_wait {
+	struct dmawire_waiter waiter;
+	void *cookie;
+	void __user *user;
+	u32 user_size;
+};
+
+static struct dmawire_queue *queue_of(const struct io_uring_cmd *cmd)
+{
+	struct dmawire_open *open = cmd->file->private_data;
+
+	return open->queue;
+}
+
+/* In the task that made the request, if that still lives. */
+DMAWIRE_URING_WORK(complete_capture)
+{
+	struct dmawire_uring_wait *wait =
+		io_uring_cmd_to_pdu(cmd, struct dmawire_uring_wait);
+	struct dmawire_uring_capture arg = {};
+	struct dmawire_taken taken;
+	int ret;
+
+	dmawire_queue_finish_take(queue_of(cmd), wait->cookie, &taken);
+	arg.out_sequence = taken.sequence;
+	arg.out_timestamp = taken.timestamp;
+	arg.out_lost = taken.lost;
+	ret = taken.result;
+	if (ret >= 0 && current->mm &&
+	    dmawire_ioctl_copy_out(wait->user, wait->user_size, &arg,
+				   offsetof(typeof(arg), out_sequence),
+				   offsetofend(typeof(arg), out_reserved)))
+		ret = -EFAULT;
+	io_uring_cmd_done(cmd, ret, issue_flags);
+}
+
+/* One completion each, so that a task that waits for many is woken once. */
+static void capture_is_back(struct dmawire_waiter *waiter, void *cookie)
+{
+	struct dmawire_uring_wait *wait =
+		container_of(waiter, struct dmawire_uring_wait, waiter);
+	struct io_uring_cmd *cmd =
+		container_of((void *)wait, struct io_uring_cmd, pdu);
+
+	wait->cookie = cookie;
+	io_uring_cmd_do_in_task_lazy(cmd, complete_capture_work);
+}
+
+static int dmawire_uring_capture(struct io_uring_cmd *cmd,
+				 void __user *user, unsigned int issue_flags)
+{
+	struct dmawire_uring_wait *wait =
+		io_uring_cmd_to_pdu(cmd, struct dmawire_uring_wait);
+	struct dmawire_give_params params = {};
+	struct dmawire_uring_capture arg;
+	int ret;
+
+	ret = dmawire_ioctl_copy(&arg, sizeof(arg), user,
+				 DMAWIRE_URING_CAPTURE_SIZE_V1);
+	if (ret)
+		return ret;
+	if (arg.flags)
+		return -EINVAL;
+
+	params.index = arg.index;
+	params.length = arg.length;
+	params.offset = arg.offset;
+	*wait = (struct dmawire_uring_wait) {
+		.waiter.back = capture_is_back,
+		.user = user,
+		.user_size = arg.size,
+	};
+	/* Before it can complete; and takes the ring's lock, so before ours. */
+	io_uring_cmd_mark_cancelable(cmd, issue_flags);
+	ret = dmawire_queue_give(queue_of(cmd), cmd->file->private_data,
+				 &params, &wait->waiter);
+	if (ret)
+		io_uring_cmd_done(cmd, ret, issue_flags);
+	return -EIOCBQUEUED;
+}
+
+/*
+ * The ring or the task ends. What the device has it gives back only if it is
+ * stopped; and then the request completes like any other.
+ */
+static int cancel_capture(struct io_uring_cmd *cmd)
+{
+	dmawire_queue_stop(queue_of(cmd), cmd->file->private_data);
+	return 0;
+}
+
 /* Whether this kernel takes buffers from a driver into an io_uring's table. */
 bool dmawire_uring_can_register(void)
 {
@@ -165,12 +270,19 @@ bool dmawire_uring_can_register(void)
  * @cmd: the command; its 'addr' is in the memory of the task that we run in
  * @issue_flags: whether io_uring's lock is held, for those who take it
  *
- * Return: 0, or the error <dmawire/uapi.h> promises; nothing is completed later.
+ * Return: 0, the error <dmawire/uapi.h> promises, or -EIOCBQUEUED for what
+ * completes later.
  */
 int dmawire_uring_cmd(struct io_uring_cmd *cmd, unsigned int issue_flags)
 {
-	const void __user *user = u64_to_user_ptr(READ_ONCE(cmd->sqe->addr));
+	void __user *user;
 
+	if (issue_flags & IO_URING_F_CANCEL)
+		return cancel_capture(cmd);
+
+	user = u64_to_user_ptr(READ_ONCE(cmd->sqe->addr));
+	if (cmd->cmd_op == DMAWIRE_URING_CMD_CAPTURE)
+		return dmawire_uring_capture(cmd, user, issue_flags);
 	if (!dmawire_uring_can_register())
 		return -EOPNOTSUPP;
 

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef DMAWIRE_QUEUE_H
+#define DMAWIRE_QUEUE_H
+
+#include <linux/types.h>
+
+struct device;
+struct dma_buf;
+struct dmawire_device;
+struct dmawire_device_params;
+struct dmawire_queue;
+struct file;
+struct poll_table_struct;
+
+/* Most ranges that can be given at a time. */
+#define DMAWIRE_QUEUE_DEPTH 1024
+
+/**
+ * struct dmawire_give_params - what is given; no field is checked yet
+ * @index: of the dma-buf, from dmawire_queue_attach()
+ * @length: bytes
+ * @offset: of the first byte
+ * @user_data: comes back with it
+ */
+struct dmawire_give_params {
+	u32 index;
+	u32 length;
+	u64 offset;
+	u64 user_data;
+};
+
+/**
+ * struct dmawire_taken - what has come back
+ * @result: bytes of the frame or a negative errno
+ * @index: as given
+ * @user_data: as given
+ * @offset: as given
+ * @sequence: of the frame
+ * @timestamp: when it was complete
+ * @lost: frames lost before it
+ */
+struct dmawire_taken {
+	s32 result;
+	u32 index;
+	u64 user_data;
+	u64 offset;
+	u64 sequence;
+	u64 timestamp;
+	u32 lost;
+};
+
+/**
+ * struct dmawire_counts - what happened since the start
+ * @captured: frames that came
+ * @lost: frames there was no range for
+ * @failed: ranges that came back with -EIO
+ * @canceled: ranges that came back otherwise unfilled
+ * @given: ranges that are the device's now
+ * @running: between start and stop
+ */
+struct dmawire_counts {
+	u64 captured;
+	u64 lost;
+	u64 failed;
+	u64 canceled;
+	u32 given;
+	bool running;
+};
+
+/**
+ * struct dmawire_waiter - who wants to be called when a range is back, instead
+ *	of taking it
+ * @back: called once, in any context, with no lock held. @cookie is for
+ *	dmawire_queue_finish_take().
+ */
+struct dmawire_waiter {
+	void (*back)(struct dmawire_waiter *waiter, void *cookie);
+};
+
+struct dmawire_queue *
+dmawire_queue_create(struct dmawire_device *device, struct device *dev,
+		     const struct dmawire_device_params *params);
+void dmawire_queue_shut(struct dmawire_queue *queue);
+void dmawire_queue_destroy(struct dmawire_queue *queue);
+
+const struct dmawire_device_params *
+dmawire_queue_params(const struct dmawire_queue *queue);
+
+int dmawire_queue_attach(struct dmawire_queue *queue, const void *owner,
+			 struct dma_buf *dmabuf, u32 *index);
+int dmawire_queue_detach(struct dmawire_queue *queue, const void *owner,
+			 u32 index);
+int dmawire_queue_start(struct dmawire_queue *queue, const void *owner,
+			u32 rate);
+int dmawire_queue_stop(struct dmawire_queue *queue, const void *owner);
+void dmawire_queue_leave(struct dmawire_queue *queue, const void *owner);
+
+int dmawire_queue_give(struct dmawire_queue *queue, const void *owner,
+		       const struct dmawire_give_params *params,
+		       struct dmawire_waiter *waiter);
+int dmawire_queue_take(struct dmawire_queue *queue, const void *owner,
+		       bool wait, struct dmawire_taken *taken);
+void dmawire_queue_finish_take(struct dmawire_queue *queue, void *cookie,
+			       struct dmawire_taken *taken);
+
+void dmawire_queue_count(struct dmawire_queue *queue,
+			 struct dmawire_counts *counts);
+__poll_t dmawire_queue_poll(struct dmawire_queue *queue, struct file *file,
+			    struct poll_table_struct *table);
+
+#endif /* DMAWIRE_QUEUE_H */

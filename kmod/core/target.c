@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Dma-bufs that a device writes to: mapped for it once, lent to it range by range.
+ *
+ * The device imports the dma-buf as any other device would, so that
+ * DMA_BUF_IOCTL_SYNC covers it. What changes hands is made ready here, range by
+ * range: syncing all of a large dma-buf for each frame would cost more than
+ * copying the frame.
+ */
+#include <linux/bitmap.h>
+#include <linux/dma-buf.h>
+#include <linux/dma-fence.h>
+#include <linux/dma-mapping.h>
+#include <linux/err.h>
+#include <linux/highmem.h>
+#include <linux/mm.h>
+#include <linux/scatterlist.h>
+#include <linux/slab.h>
+
+#include <dmawire/device.h>
+
+#include "buffer.h"
+#include "dmabuf.h"
+#include "target.h"
+
+#define DMAWIRE_TARGET_GFP (GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN)
+
+static int spans_alloc(struct dmawire_spans *spans, unsigned int nr)
+{
+	spans->span = kvmalloc_array(nr, sizeof(*spans->span), DMAWIRE_TARGET_GFP);
+	return spans->span ? 0 : -ENOMEM;
+}
+
+static void spans_add(struct dmawire_spans *spans, dma_addr_t address,
+		      size_t start, size_t length)
+{
+	spans->span[spans->nr++] = (struct dmawire_span) {
+		.address = address,
+		.start = start,
+		.length = length,
+	};
+}
+
+static int make_segments(struct dmawire_target *target)
+{
+	struct scatterlist *sg;
+	size_t start = 0;
+	unsigned int i;
+
+	if (spans_alloc(&target->segments, target->sgt->nents))
+		return -ENOMEM;
+
+	for_each_sgtable_dma_sg(target->sgt, sg, i) {
+		spans_add(&target->segments, sg_dma_address(sg), start,
+			  sg_dma_len(sg));
+		start += sg_dma_len(sg);
+	}
+	return 0;
+}
+
+/* Bytes from @start on that are contiguous in memory, at most @most. */
+static size_t contiguous(const struct dmawire_buffer *buffer, size_t start,
+			 size_t most)
+{
+	unsigned long first = start >> PAGE_SHIFT;
+	unsigned long nr = 1;
+
+	while (nr < most >> PAGE_SHIFT &&
+	       page_to_pfn(buffer->pages[first + nr]) ==
+	       page_to_pfn(buffer->pages[first]) + nr)
+		nr++;
+	return nr << PAGE_SHIFT;
+}
+
+static int make_runs(struct dmawire_target *target)
+{
+	struct dmawire_buffer *buffer = dmawire_dmabuf_buffer(target->dmabuf);
+
+	/* Each border is one of a segment or one between runs of pages. */
+	if (spans_alloc(&target->runs, target->segments.nr + buffer->nr_runs))
+		return -ENOMEM;
+
+	for (unsigned int i = 0; i < target->segments.nr; i++) {
+		const struct dmawire_span *span = &target->segments.span[i];
+		size_t length;
+
+		for (size_t done = 0; done < span->length; done += length) {
+			length = contiguous(buffer, span->start + done,
+					    span->length - done);
+			spans_add(&target->runs, span->address + done,
+				  span->start + done, length);
+			if (dma_need_sync(target->dev, span->address + done))
+				target->needs_sync = true;
+		}
+	}
+	return 0;
+}
+
+static int map_for_device(struct dmawire_target *target)
+{
+	int ret;
+
+	target->attach = dma_buf_attach(target->dmabuf, target->dev);
+	if (IS_ERR(target->attach))
+		return PTR_ERR(target->attach);
+
+	target->sgt = dma_buf_map_attachment_unlocked(target->attach,
+						      DMA_FROM_DEVICE);
+	if (IS_ERR(target->sgt)) {
+		ret = PTR_ERR(target->sgt);
+		goto err_detach;
+	}
+
+	ret = make_segments(target);
+	if (!ret)
+		ret = make_runs(target);
+	if (ret)
+		goto err_unmap;
+	return 0;
+
+err_unmap:
+	kvfree(target->runs.span);
+	kvfree(target->segments.span);
+	dma_buf_unmap_attachment_unlocked(target->attach, target->sgt,
+					  DMA_FROM_DEVICE);
+err_detach:
+	dma_buf_detach(target->dmabuf, target->attach);
+	return ret;
+}
+
+static void unmap(struct dmawire_target *target)
+{
+	if (!target->dev) {
+		dma_buf_vunmap_unlocked(target->dmabuf, &target->map);
+		return;
+	}
+	kvfree(target->runs.span);
+	kvfree(target->segments.span);
+	dma_buf_unmap_attachment_unlocked(target->attach, target->sgt,
+					  DMA_FROM_DEVICE);
+	dma_buf_detach(target->dmabuf, target->attach);
+}
+
+/**
+ * dmawire_target_create - map a dma-buf for a device to write to
+ * @dmabuf: of ours; the target takes over the caller's reference if this succeeds
+ * @dev: the device, or NULL if the CPU is to write
+ *
+ * Return: the target, or an ERR_PTR: -EINVAL if @dmabuf is not for writing,
+ * -ENOMEM, -EIO if the device cannot reach the memory.
+ */
+struct dmawire_target *dmawire_target_create(struct dma_buf *dmabuf,
+					     struct device *dev)
+{
+	struct dmawire_buffer *buffer = dmawire_dmabuf_buffer(dmabuf);
+	struct dmawire_target *target;
+	int ret;
+
+	if (buffer->direction == DMA_TO_DEVICE)
+		return ERR_PTR(-EINVAL);
+
+	target = kzalloc_obj(*target, GFP_KERNEL_ACCOUNT);
+	if (!target)
+		return ERR_PTR(-ENOMEM);
+
+	ret = -ENOMEM;
+	target->pages = kvcalloc(BITS_TO_LONGS(buffer->nr_pages),
+				 sizeof(long), DMAWIRE_TARGET_GFP);
+	if (!target->pages)
+		goto err_free_target;
+
+	target->dmabuf = dmabuf;
+	target->dev = dev;
+	target->context = dma_fence_context_alloc(1);
+	if (dev)
+		ret = map_for_device(target);
+	else
+		ret = dma_buf_vmap_unlocked(dmabuf, &target->map);
+	if (ret)
+		goto err_free_pages;
+	return target;
+
+err_free_pages:
+	kvfree(target->pages);
+err_free_target:
+	kfree(target);
+	return ERR_PTR(ret);
+}
+
+/* Nothing of it is the device's any more. */
+void dmawire_target_destroy(struct dmawire_target *target)
+{
+	WARN_ON(target->given || target->fence);
+	unmap(target);
+	dma_buf_put(target->dmabuf);
+	kvfree(target->pages);
+	kfree(target);
+}
+
+/* Whether @range is one of the dma-buf's; its numbers may be anything. */
+bool dmawire_target_has(const struct dmawire_target *target,
+			const struct dmawire_range *range)
+{
+	size_t size = target->dmabuf->size;
+
+	return PAGE_ALIGNED(range->offset) && range->offset < size &&
+	       range->length && range->length <= size - range->offset;
+}
+
+/* Under the queue's lock. False if some of it is the device's already. */
+bool dmawire_target_claim(struct dmawire_target *target,
+			  const struct dmawire_range *range)
+{
+	unsigned long first = range->offset >> PAGE_SHIFT;
+	unsigned long end = first + (PAGE_ALIGN(range->length) >> PAGE_SHIFT);
+
+	if (find_next_bit(target->pages, end, first) < end)
+		return false;
+	bitmap_set(target->pages, first, end - first);
+	target->given++;
+	return true;
+}
+
+/* Under the queue's lock. */
+void dmawire_target_release(struct dmawire_target *target,
+			    const struct dmawire_range *range)
+{
+	unsigned long first = range->offset >> PAGE_SHIFT;
+	unsigned long end = first + (PAGE_ALIGN(range->length) >> PAGE_SHIFT);
+
+	WARN_ON_ONCE(find_next_zero_bit(target->pages, end, first) < end);
+	bitmap_clear(target->pages, first, end - first);
+	target->given--;
+}
+
+/* The span that the byte at @offset lies in. */
+static unsigned int find_span(const struct dmawire_spans *spans, size_t offset)
+{
+	unsigned int low = 0, high = spans->nr - 1;
+
+	while (low < high) {
+		unsigned int middle = (low + high + 1) / 2;
+
+		if (spans->span[middle].start <= offset)
+			low = middle;
+		else
+			high = middle - 1;
+	}
+	return low;
+}
+
+/* What of span @index lies in @range. */
+static struct dmawire_segment cut(const struct dmawire_spans *spans,
+				  unsigned int index,
+				  const struct dmawire_range *range)
+{
+	const struct dmawire_span *span = &spans->span[index];
+	size_t begin = max(span->start, range->offset);
+	size_t end = min(span->start + span->length,
+			 range->offset + range->length);
+
+	return (struct dmawire_segment) {
+		.address = span->address + (begin - span->start),
+		.length = end - begin,
+	};
+}
+
+/* How many segments @range has; @first is the first one's index. */
+unsigned int dmawire_target_segments(const struct dmawire_target *target,
+				     const struct dmawire_range *range,
+				     unsigned int *first)
+{
+	*first = 0;
+	if (!target->dev)
+		return 0;
+	*first = find_span(&target->segments, range->offset);
+	return find_span(&target->segments,
+			 range->offset + range->length - 1) - *first + 1;
+}
+
+struct dmawire_segment
+dmawire_target_segment(const struct dmawire_target *target,
+		       const struct dmawire_range *range, unsigned int index)
+{
+	return cut(&target->segments, index, range);
+}
+
+/* The device is about to write. The CPU's caches may hold nothing newer. */
+void dmawire_target_sync_for_device(const struct dmawire_target *target,
+				    const struct dmawire_range *range)
+{
+	size_t done = 0;
+
+	if (!target->needs_sync)
+		return;
+	for (unsigned int i = find_span(&target->runs, range->offset);
+	     done < range->length; i++) {
+		struct dmawire_segment run = cut(&target->runs, i, range);
+
+		dma_sync_single_for_device(target->dev, run.address, run.length,
+					   DMA_FROM_DEVICE);
+		done += run.length;
+	}
+}
+
+/* The device has written. After this everyone sees it. */
+void dmawire_target_sync_for_cpu(const struct dmawire_target *target,
+				 const struct dmawire_range *range)
+{
+	size_t done = 0;
+
+	if (!target->dev)
+		flush_kernel_vmap_range(target->map.vaddr + range->offset,
+					range->length);
+	if (!target->needs_sync)
+		return;
+	for (unsigned int i = find_span(&target->runs, range->offset);
+	     done < range->length; i++) {
+		struct dmawire_segment run = cut(&target->runs, i, range);
+
+		dma_sync_single_for_cpu(target->dev, run.address, run.length,
+					DMA_FROM_DEVICE);
+		done += run.length;
+	}
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef DMAWIRE_TARGET_H
+#define DMAWIRE_TARGET_H
+
+#include <linux/iosys-map.h>
+#include <linux/types.h>
+
+struct device;
+struct dma_buf;
+struct dma_buf_attachment;
+struct dmawire_fence;
+struct dmawire_segment;
+struct page;
+struct sg_table;
+
+/**
+ * struct dmawire_span - part of a dma-buf as the device sees it
+ * @address: of its first byte
+ * @start: how many bytes of the dma-buf lie before it
+ * @length: bytes
+ */
+struct dmawire_span {
+	dma_addr_t address;
+	size_t start;
+	size_t length;
+};
+
+/**
+ * struct dmawire_spans - all of a dma-buf, in the order of its bytes
+ * @span: the spans
+ * @nr: how many
+ */
+struct dmawire_spans {
+	struct dmawire_span *span;
+	unsigned int nr;
+};
+
+/**
+ * struct dmawire_target - a dma-buf of ours that a device writes to
+ * @dmabuf: holds a reference
+ * @dev: does the DMA; NULL if the CPU fills it
+ * @attach: of @dev
+ * @sgt: the mapping for @dev
+ * @map: the mapping for the CPU, if that fills it
+ * @segments: what is contiguous for the device
+ * @runs: the same, cut further so that each is also contiguous in memory: the
+ *	unit of cache maintenance
+ * @needs_sync: whether CPU and device can see different data
+ * @context: of the fences
+ * @seqno: of the newest fence; protected by the queue's mutex
+ * @fence: the newest, if it has not signaled; protected by the queue's lock
+ * @given: ranges that are the device's; protected by the queue's lock
+ * @pages: bit i: page i is the device's; protected by the queue's lock
+ */
+struct dmawire_target {
+	struct dma_buf *dmabuf;
+	struct device *dev;
+	struct dma_buf_attachment *attach;
+	struct sg_table *sgt;
+	struct iosys_map map;
+	struct dmawire_spans segments;
+	struct dmawire_spans runs;
+	bool needs_sync;
+	u64 context;
+	u64 seqno;
+	struct dmawire_fence *fence;
+	unsigned int given;
+	unsigned long *pages;
+};
+
+/**
+ * struct dmawire_range - what is given at a time
+ * @offset: of its first byte, a multiple of PAGE_SIZE
+ * @length: bytes
+ */
+struct dmawire_range {
+	size_t offset;
+	size_t length;
+};
+
+struct dmawire_target *dmawire_target_create(struct dma_buf *dmabuf,
+					     struct device *dev);
+void dmawire_target_destroy(struct dmawire_target *target);
+
+bool dmawire_target_has(const struct dmawire_target *target,
+			const struct dmawire_range *range);
+bool dmawire_target_claim(struct dmawire_target *target,
+			  const struct dmawire_range *range);
+void dmawire_target_release(struct dmawire_target *target,
+			    const struct dmawire_range *range);
+
+unsigned int dmawire_target_segments(const struct dmawire_target *target,
+				     const struct dmawire_range *range,
+				     unsigned int *first);
+struct dmawire_segment
+dmawire_target_segment(const struct dmawire_target *target,
+		       const struct dmawire_range *range, unsigned int index);
+
+void dmawire_target_sync_for_device(const struct dmawire_target *target,
+				    const struct dmawire_range *range);
+void dmawire_target_sync_for_cpu(const struct dmawire_target *target,
+				 const struct dmawire_range *range);
+
+#endif /* DMAWIRE_TARGET_H */
