@@ -40,28 +40,23 @@ static inline int dmawire_compat_unsupported(struct io_uring_cmd *cmd, ...)
 #endif
 
 /*
- * What a command does in its task, later. DMAWIRE_URING_WORK(name) begins a
- * function void name(struct io_uring_cmd *cmd, unsigned int issue_flags) that can
- * be given to io_uring_cmd_do_in_task_lazy() as name_work.
+ * DMAWIRE_URING_WORK(work, function) defines what io_uring_cmd_do_in_task_lazy()
+ * takes to call function(struct io_uring_cmd *cmd, unsigned int issue_flags).
  */
 #ifdef DMAWIRE_HAVE_URING_TASK_WORK
-#define DMAWIRE_URING_WORK(name)                                               \
-	static void name(struct io_uring_cmd *cmd, unsigned int issue_flags);  \
-	static void name##_work(struct io_tw_req tw_req, io_tw_token_t tw)     \
-	{                                                                      \
-		name(io_uring_cmd_from_tw(tw_req),                             \
-		     IO_URING_CMD_TASK_WORK_ISSUE_FLAGS);                      \
-	}                                                                      \
-	static void name(struct io_uring_cmd *cmd, unsigned int issue_flags)
+#define DMAWIRE_URING_WORK(work, function)				\
+	static void work(struct io_tw_req tw_req, io_tw_token_t tw)	\
+	{								\
+		function(io_uring_cmd_from_tw(tw_req),			\
+			 IO_URING_CMD_TASK_WORK_ISSUE_FLAGS);		\
+	}
 #else
-#define DMAWIRE_URING_WORK(name)                                               \
-	static void name(struct io_uring_cmd *cmd, unsigned int issue_flags);  \
-	static void name##_work(struct io_uring_cmd *cmd,                      \
-				unsigned int issue_flags)                      \
-	{                                                                      \
-		name(cmd, issue_flags);                                        \
-	}                                                                      \
-	static void name(struct io_uring_cmd *cmd, unsigned int issue_flags)
+#define DMAWIRE_URING_WORK(work, function)				\
+	static void work(struct io_uring_cmd *cmd,			\
+			 unsigned int issue_flags)			\
+	{								\
+		function(cmd, issue_flags);				\
+	}
 #endif
 
 #ifndef DMAWIRE_HAVE_URING_CMD_DONE

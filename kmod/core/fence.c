@@ -35,7 +35,7 @@
  */
 struct dmawire_fence {
 	struct dma_fence base;
-	spinlock_t base_lock;
+	spinlock_t base_lock; /* of base */
 	unsigned int ranges;
 	unsigned int pending;
 	struct dmawire_fence *next;

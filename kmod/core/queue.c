@@ -106,12 +106,12 @@ struct dmawire_queue {
 	struct dmawire_device *device;
 	struct device *dev;
 	struct dmawire_device_params params;
-	struct mutex mutex;
+	struct mutex mutex; /* see above */
 	const void *owner;
 	struct xarray targets;
 	bool gone;
 	bool running;
-	spinlock_t lock;
+	spinlock_t lock; /* see above */
 	bool broken;
 	struct list_head free;
 	struct list_head waiting;
@@ -509,18 +509,21 @@ static struct dmawire_capture *claim(struct dmawire_queue *queue,
 {
 	struct dmawire_capture *capture;
 
-	guard(spinlock_irq)(&queue->lock);
-	if (queue->broken)
-		return ERR_PTR(-EIO);
+	spin_lock_irq(&queue->lock);
 	capture = list_first_entry_or_null(&queue->free, struct dmawire_capture,
 					   node);
-	if (!capture)
-		return ERR_PTR(-EAGAIN);
-	if (!dmawire_target_claim(target, range))
-		return ERR_PTR(-EBUSY);
-	WARN_ON_ONCE(capture->state != DMAWIRE_FREE);
-	move(capture, DMAWIRE_WAITING, NULL);
-	queue->counts.given++;
+	if (queue->broken) {
+		capture = ERR_PTR(-EIO);
+	} else if (!capture) {
+		capture = ERR_PTR(-EAGAIN);
+	} else if (!dmawire_target_claim(target, range)) {
+		capture = ERR_PTR(-EBUSY);
+	} else {
+		WARN_ON_ONCE(capture->state != DMAWIRE_FREE);
+		move(capture, DMAWIRE_WAITING, NULL);
+		queue->counts.given++;
+	}
+	spin_unlock_irq(&queue->lock);
 	return capture;
 }
 
@@ -530,10 +533,11 @@ static void unclaim(struct dmawire_capture *capture,
 {
 	struct dmawire_queue *queue = capture->queue;
 
-	guard(spinlock_irq)(&queue->lock);
+	spin_lock_irq(&queue->lock);
 	dmawire_target_release(target, range);
 	queue->counts.given--;
 	move(capture, DMAWIRE_FREE, &queue->free);
+	spin_unlock_irq(&queue->lock);
 }
 
 /* From here on it may come back at any time. */
@@ -628,16 +632,27 @@ static struct dmawire_capture *take(struct dmawire_queue *queue, int *error)
 {
 	struct dmawire_capture *capture;
 
-	guard(spinlock_irq)(&queue->lock);
+	spin_lock_irq(&queue->lock);
 	capture = list_first_entry_or_null(&queue->back, struct dmawire_capture,
 					   node);
 	if (capture) {
 		list_del_init(&capture->node);
-		return capture;
+		*error = 0;
+	} else if (queue->counts.given) {
+		*error = -EAGAIN;
+	} else {
+		*error = queue->gone ? -ENODEV : -ECANCELED;
 	}
-	*error = queue->counts.given ? -EAGAIN :
-		 queue->gone ? -ENODEV : -ECANCELED;
-	return NULL;
+	spin_unlock_irq(&queue->lock);
+	return capture;
+}
+
+/* Whether there is nothing to wait for any more. */
+static bool try_take(struct dmawire_queue *queue,
+		     struct dmawire_capture **capture, int *error)
+{
+	*capture = take(queue, error);
+	return *capture || *error != -EAGAIN;
 }
 
 /**
@@ -653,19 +668,17 @@ int dmawire_queue_take(struct dmawire_queue *queue, const void *owner,
 		       bool wait, struct dmawire_taken *taken)
 {
 	struct dmawire_capture *capture;
-	int error = 0;
+	int error;
 
 	scoped_guard(mutex, &queue->mutex)
 		if (queue->owner && queue->owner != owner)
 			return -EBUSY;
 
-	if (!wait) {
-		capture = take(queue, &error);
-	} else if (wait_event_interruptible(queue->wait,
-					    (capture = take(queue, &error)) ||
-					    error != -EAGAIN)) {
+	capture = take(queue, &error);
+	if (wait && error == -EAGAIN &&
+	    wait_event_interruptible(queue->wait,
+				     try_take(queue, &capture, &error)))
 		return -EINTR;
-	}
 	if (!capture)
 		return error;
 	dmawire_queue_finish_take(queue, capture, taken);
@@ -684,16 +697,18 @@ void dmawire_queue_finish_take(struct dmawire_queue *queue, void *cookie,
 	struct dmawire_capture *capture = cookie;
 
 	*taken = capture->taken;
-	guard(spinlock_irqsave)(&queue->lock);
+	spin_lock_irq(&queue->lock);
 	WARN_ON_ONCE(capture->state != DMAWIRE_BACK);
 	move(capture, DMAWIRE_FREE, &queue->free);
+	spin_unlock_irq(&queue->lock);
 }
 
 void dmawire_queue_count(struct dmawire_queue *queue,
 			 struct dmawire_counts *counts)
 {
-	guard(spinlock_irq)(&queue->lock);
+	spin_lock_irq(&queue->lock);
 	*counts = queue->counts;
+	spin_unlock_irq(&queue->lock);
 }
 
 __poll_t dmawire_queue_poll(struct dmawire_queue *queue, struct file *file,
@@ -702,11 +717,12 @@ __poll_t dmawire_queue_poll(struct dmawire_queue *queue, struct file *file,
 	__poll_t mask = 0;
 
 	poll_wait(file, &queue->wait, table);
-	guard(spinlock_irq)(&queue->lock);
+	spin_lock_irq(&queue->lock);
 	if (!list_empty(&queue->back))
 		mask |= EPOLLIN | EPOLLRDNORM;
 	if (queue->gone)
 		mask |= EPOLLHUP | EPOLLERR;
+	spin_unlock_irq(&queue->lock);
 	return mask;
 }
 
@@ -731,30 +747,41 @@ static const char *find_fault(const struct dmawire_capture *capture,
 	return NULL;
 }
 
+/* What user space will learn of a frame, and what was lost before it. */
+static void note(struct dmawire_capture *capture,
+		 const struct dmawire_frame *frame)
+{
+	struct dmawire_queue *queue = capture->queue;
+	u64 lost = frame->sequence - queue->next_sequence;
+
+	lockdep_assert_held(&queue->lock);
+
+	queue->next_sequence = frame->sequence + 1;
+	queue->counts.lost += lost;
+	capture->taken.sequence = frame->sequence;
+	capture->taken.timestamp = frame->timestamp;
+	capture->taken.lost = min(lost, U32_MAX);
+}
+
 /* Takes it away from the driver. False if that must not complete it. */
 static bool take_away(struct dmawire_capture *capture,
 		      const struct dmawire_frame *frame)
 {
 	struct dmawire_queue *queue = capture->queue;
 	const char *fault;
-	u64 lost;
+	unsigned long flags;
 
-	guard(spinlock_irqsave)(&queue->lock);
+	spin_lock_irqsave(&queue->lock, flags);
 	fault = find_fault(capture, frame);
 	if (fault) {
 		complain(queue, fault);
-		return false;
+	} else {
+		if (frame)
+			note(capture, frame);
+		move(capture, DMAWIRE_ENDING, NULL);
 	}
-	if (frame) {
-		lost = frame->sequence - queue->next_sequence;
-		queue->next_sequence = frame->sequence + 1;
-		queue->counts.lost += lost;
-		capture->taken.sequence = frame->sequence;
-		capture->taken.timestamp = frame->timestamp;
-		capture->taken.lost = min(lost, U32_MAX);
-	}
-	move(capture, DMAWIRE_ENDING, NULL);
-	return true;
+	spin_unlock_irqrestore(&queue->lock, flags);
+	return !fault;
 }
 
 /**

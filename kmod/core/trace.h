@@ -14,43 +14,33 @@
 #include "queue.h"
 
 TRACE_EVENT(dmawire_give,
-	TP_PROTO(const struct dmawire_taken *range, size_t length),
-	TP_ARGS(range, length),
-	TP_STRUCT__entry(
-		__field(u32, index)
-		__field(u64, offset)
-		__field(size_t, length)
-	),
-	TP_fast_assign(
-		__entry->index = range->index;
-		__entry->offset = range->offset;
-		__entry->length = length;
-	),
-	TP_printk("index=%u offset=%llu length=%zu",
-		  __entry->index, __entry->offset, __entry->length)
-);
+	    TP_PROTO(const struct dmawire_taken *range, size_t length),
+	    TP_ARGS(range, length),
+	    TP_STRUCT__entry(__field(u32, index)
+			     __field(u64, offset)
+			     __field(size_t, length)),
+	    TP_fast_assign(__entry->index = range->index;
+			   __entry->offset = range->offset;
+			   __entry->length = length;),
+	    TP_printk("index=%u offset=%llu length=%zu",
+		      __entry->index, __entry->offset, __entry->length));
 
 TRACE_EVENT(dmawire_back,
-	TP_PROTO(const struct dmawire_taken *range, s32 result),
-	TP_ARGS(range, result),
-	TP_STRUCT__entry(
-		__field(u32, index)
-		__field(u64, offset)
-		__field(s32, result)
-		__field(u64, sequence)
-		__field(u32, lost)
-	),
-	TP_fast_assign(
-		__entry->index = range->index;
-		__entry->offset = range->offset;
-		__entry->result = result;
-		__entry->sequence = range->sequence;
-		__entry->lost = range->lost;
-	),
-	TP_printk("index=%u offset=%llu result=%d sequence=%llu lost=%u",
-		  __entry->index, __entry->offset, __entry->result,
-		  __entry->sequence, __entry->lost)
-);
+	    TP_PROTO(const struct dmawire_taken *range, s32 result),
+	    TP_ARGS(range, result),
+	    TP_STRUCT__entry(__field(u32, index)
+			     __field(u64, offset)
+			     __field(s32, result)
+			     __field(u64, sequence)
+			     __field(u32, lost)),
+	    TP_fast_assign(__entry->index = range->index;
+			   __entry->offset = range->offset;
+			   __entry->result = result;
+			   __entry->sequence = range->sequence;
+			   __entry->lost = range->lost;),
+	    TP_printk("index=%u offset=%llu result=%d sequence=%llu lost=%u",
+		      __entry->index, __entry->offset, __entry->result,
+		      __entry->sequence, __entry->lost));
 
 #endif /* DMAWIRE_TRACE_H */
 

@@ -183,7 +183,7 @@ static struct dmawire_queue *queue_of(const struct io_uring_cmd *cmd)
 }
 
 /* In the task that made the request, if that still lives. */
-DMAWIRE_URING_WORK(complete_capture)
+static void complete_capture(struct io_uring_cmd *cmd, unsigned int issue_flags)
 {
 	struct dmawire_uring_wait *wait =
 		io_uring_cmd_to_pdu(cmd, struct dmawire_uring_wait);
@@ -203,6 +203,8 @@ DMAWIRE_URING_WORK(complete_capture)
 		ret = -EFAULT;
 	io_uring_cmd_done(cmd, ret, issue_flags);
 }
+
+DMAWIRE_URING_WORK(complete_capture_work, complete_capture)
 
 /* One completion each, so that a task that waits for many is woken once. */
 static void capture_is_back(struct dmawire_waiter *waiter, void *cookie)

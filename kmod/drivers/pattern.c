@@ -40,7 +40,7 @@ struct dmawire_pattern {
 	struct dmawire_device *device;
 	struct task_struct *thread;
 	u64 period;
-	spinlock_t lock;
+	spinlock_t lock; /* protects transfers */
 	struct list_head transfers;
 	wait_queue_head_t wait;
 };
