@@ -48,7 +48,8 @@
  *   EAGAIN     as many captures are under way as a device can have; to take
  *              one: none is done, and the file is O_NONBLOCK
  *   ENODEV     the device is gone
- *   EIO        the device failed, or its driver broke a rule (see the log)
+ *   EIO        the device failed; or its driver broke a rule (see the log), and
+ *              nothing is taken until STOP or START
  *   ECANCELED  the capture was ended before the device had done it
  *
  * OWNERSHIP AND LIFETIME

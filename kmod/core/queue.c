@@ -90,7 +90,8 @@ struct dmawire_capture {
  * @gone: there is no driver any more; changes under both locks
  * @running: changes under both locks
  * @lock: see above
- * @broken: the driver broke a rule, which ends the run
+ * @broken: the driver broke a rule, which ends the run; nothing is taken until
+ *	it is stopped or started anew
  * @free: captures that are FREE
  * @waiting: captures that are WAITING, in the order given
  * @with_device: captures that are DEVICE, in the order given
@@ -249,9 +250,21 @@ static void bring_back_all(struct dmawire_queue *queue, struct list_head *list,
 
 static void set_running(struct dmawire_queue *queue, bool running)
 {
+	lockdep_assert_held(&queue->mutex);
+
 	spin_lock_irq(&queue->lock);
 	queue->running = running;
 	queue->counts.running = running;
+	spin_unlock_irq(&queue->lock);
+}
+
+/* What a driver did wrong is forgotten. */
+static void forgive(struct dmawire_queue *queue)
+{
+	lockdep_assert_held(&queue->mutex);
+
+	spin_lock_irq(&queue->lock);
+	WRITE_ONCE(queue->broken, false);
 	spin_unlock_irq(&queue->lock);
 }
 
@@ -274,7 +287,9 @@ static void end_broken(struct work_struct *work)
 		container_of(work, struct dmawire_queue, ender);
 
 	guard(mutex)(&queue->mutex);
-	end(queue, -EIO);
+	/* Or someone was faster. */
+	if (queue->broken)
+		end(queue, -EIO);
 }
 
 /* Any context. What the driver captures in this run cannot be trusted any more. */
@@ -426,16 +441,13 @@ static int start(struct dmawire_queue *queue, u32 rate)
 		.given = queue->counts.given,
 	};
 	queue->next_sequence = 0;
-	WRITE_ONCE(queue->broken, false);
 	spin_unlock_irq(&queue->lock);
+	forgive(queue);
 
-	/* A driver may complete what it is given before start() returns. */
-	set_running(queue, true);
 	ret = queue->params.ops->start(queue->device, rate);
-	if (ret) {
-		set_running(queue, false);
+	if (ret)
 		return ret;
-	}
+	set_running(queue, true);
 	while ((capture = next_waiting(queue)))
 		submit(capture);
 	return 0;
@@ -460,6 +472,7 @@ int dmawire_queue_stop(struct dmawire_queue *queue, const void *owner)
 	if (queue->owner && queue->owner != owner)
 		return -EBUSY;
 	end(queue, -ECANCELED);
+	forgive(queue);
 	if (xa_empty(&queue->targets))
 		queue->owner = NULL;
 	return 0;
@@ -483,6 +496,7 @@ void dmawire_queue_leave(struct dmawire_queue *queue, const void *owner)
 	if (queue->owner != owner)
 		return;
 	end(queue, -ECANCELED);
+	forgive(queue);
 	forget_back(queue);
 	detach_all(queue);
 	queue->owner = NULL;
