@@ -41,13 +41,15 @@
  *   ENFILE     the system has no free file
  *   EBADF      the descriptor given is not open
  *   EXDEV      the descriptor is a dma-buf, but of another exporter
- *   EBUSY      another open file captures from this device; or the memory is the
- *              device's already; or, to detach, still
+ *   EBUSY      another open file captures from this device; the dma-buf is
+ *              attached already, to any device; the memory is the device's
+ *              already or, to detach, still; the device runs already
  *   EOPNOTSUPP the device does not capture, or cannot do what is asked for
  *   EAGAIN     as many captures are under way as a device can have; to take
  *              one: none is done, and the file is O_NONBLOCK
  *   ENODEV     the device is gone
- *   EIO        the device failed, or its driver broke a rule (see the log)
+ *   EIO        the device failed; or its driver broke a rule (see the log), and
+ *              nothing is taken until STOP or START
  *   ECANCELED  the capture was ended before the device had done it
  *
  * OWNERSHIP AND LIFETIME
@@ -200,7 +202,7 @@ struct dmawire_info {
 /* Each of its frames begins with a struct dmawire_frame_header. */
 #define DMAWIRE_FEATURE_FRAME_HEADER 0x4
 
-#define DMAWIRE_INFO_SIZE_V1 64
+#define DMAWIRE_INFO_SIZE_V1 96
 #define DMAWIRE_IOC_INFO _IO(DMAWIRE_IOC_MAGIC, 0x00)
 
 /*
@@ -314,7 +316,8 @@ struct dmawire_query {
  * @out_index: names it in what follows; the smallest number that is free
  *
  * Makes a dma-buf known to the device and maps it for the device to write to.
- * The device holds the dma-buf; the descriptor may be closed at once.
+ * The device holds the dma-buf; the descriptor may be closed at once. A dma-buf
+ * is attached once at a time, so that no two devices write to the same page.
  *
  * Errors: EINVAL (also: the dma-buf's direction), E2BIG, EFAULT, EBADF, EXDEV,
  * EBUSY, EOPNOTSUPP, ENODEV, ENOMEM (also: no room in the IOMMU or for bounce

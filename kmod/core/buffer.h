@@ -21,8 +21,9 @@ struct page;
  * @nr_folios: number of folios of DMAWIRE_FOLIO_SIZE among @pages
  * @node: NUMA node asked for, or NUMA_NO_NODE
  * @direction: who writes it, seen from the device it belongs to
+ * @is_target: bit 0: a capture queue has it attached; changes atomically
  *
- * Nothing in here changes between creation and destruction, so it needs no
+ * Nothing else in here changes between creation and destruction, so it needs no
  * lock. It belongs to one dma-buf, which destroys it.
  */
 struct dmawire_buffer {
@@ -36,6 +37,7 @@ struct dmawire_buffer {
 	unsigned long nr_folios;
 	int node;
 	enum dma_data_direction direction;
+	unsigned long is_target;
 };
 
 /**

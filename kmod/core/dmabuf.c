@@ -36,7 +36,9 @@ struct dmawire_attachment {
 static int dmawire_dmabuf_attach(struct dma_buf *dmabuf,
 				 struct dma_buf_attachment *attach)
 {
-	unsigned int max_segment = dma_get_max_seg_size(attach->dev);
+	/* Bounce buffers hold less than a segment may have otherwise. */
+	size_t max_segment = min_t(size_t, dma_get_max_seg_size(attach->dev),
+				   dma_max_mapping_size(attach->dev));
 	struct dmawire_buffer *buffer = dmabuf->priv;
 	struct dmawire_attachment *a;
 	int ret;

@@ -1,20 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Capture queues: ranges of dma-bufs on their way from user space to a device and
- * back.
- *
- * A range that is given is in one place at a time, and its state says in which:
- *
- *	FREE -> WAITING -> DEVICE -> ENDING -> BACK -> FREE
- *
- * WAITING until the device is started; DEVICE from submit() until the driver
- * completes it; ENDING while it is made ready for the CPU; BACK until user space
- * has taken it. The bitmap of the dma-buf says the same of each page, so that none
- * is given twice.
- *
- * Two locks. The mutex: who owns the queue, its dma-bufs, whether it runs, and one
- * call of the driver at a time. Inside it, or without it, the spinlock: states,
- * lists and counts. Drivers complete in any context and take the spinlock alone.
+ * Capture queues as user space sees them: who owns one, which dma-bufs it has,
+ * whether it runs, what is given and what is taken.
  */
 #include <linux/cleanup.h>
 #include <linux/dma-buf.h>
@@ -32,97 +19,14 @@
 
 #include <dmawire/device.h>
 
+#include "capture.h"
 #include "fence.h"
 #include "queue.h"
 #include "target.h"
-
-#define CREATE_TRACE_POINTS
 #include "trace.h"
 
 /* Most dma-bufs that can be attached at a time. */
 #define DMAWIRE_QUEUE_TARGETS 4096
-
-enum dmawire_state {
-	DMAWIRE_FREE,
-	DMAWIRE_WAITING,
-	DMAWIRE_DEVICE,
-	DMAWIRE_ENDING,
-	DMAWIRE_BACK,
-};
-
-/**
- * struct dmawire_capture - a range that is given
- * @transfer: what the driver sees of it
- * @queue: it is one of this queue's, for good
- * @state: where it is
- * @node: in the list of its state, if that has one
- * @target: the dma-buf; while it is WAITING, DEVICE or ENDING
- * @range: of that
- * @first_segment: index of the range's first segment
- * @fence: stands for it, as long as @target does
- * @waiter: who is told when it is back; NULL if it is to be taken
- * @taken: what user space will learn of it
- *
- * All but @transfer is protected by the queue's spinlock; who moves a capture to
- * a state without a list owns it until the next.
- */
-struct dmawire_capture {
-	struct dmawire_transfer transfer;
-	struct dmawire_queue *queue;
-	enum dmawire_state state;
-	struct list_head node;
-	struct dmawire_target *target;
-	struct dmawire_range range;
-	unsigned int first_segment;
-	struct dmawire_fence *fence;
-	struct dmawire_waiter *waiter;
-	struct dmawire_taken taken;
-};
-
-/**
- * struct dmawire_queue - captures of a device
- * @device: whose it is
- * @dev: does the DMA, or NULL
- * @params: the driver's
- * @mutex: see above
- * @owner: who attached dma-bufs, or NULL
- * @targets: by index
- * @gone: there is no driver any more; changes under both locks
- * @running: changes under both locks
- * @lock: see above
- * @broken: the driver broke a rule, which ends the run
- * @free: captures that are FREE
- * @waiting: captures that are WAITING, in the order given
- * @with_device: captures that are DEVICE, in the order given
- * @back: captures that are BACK and have no waiter, in the order of completion
- * @counts: what INFO tells
- * @next_sequence: of the next frame if none gets lost
- * @wait: for @back
- * @ender: ends a broken driver's run
- * @captures: DMAWIRE_QUEUE_DEPTH of them; a driver may be wrong about one, but
- *	never about memory that is gone
- */
-struct dmawire_queue {
-	struct dmawire_device *device;
-	struct device *dev;
-	struct dmawire_device_params params;
-	struct mutex mutex; /* see above */
-	const void *owner;
-	struct xarray targets;
-	bool gone;
-	bool running;
-	spinlock_t lock; /* see above */
-	bool broken;
-	struct list_head free;
-	struct list_head waiting;
-	struct list_head with_device;
-	struct list_head back;
-	struct dmawire_counts counts;
-	u64 next_sequence;
-	wait_queue_head_t wait;
-	struct work_struct ender;
-	struct dmawire_capture *captures;
-};
 
 static void end_broken(struct work_struct *work);
 
@@ -184,50 +88,6 @@ dmawire_queue_params(const struct dmawire_queue *queue)
 	return &queue->params;
 }
 
-/* Moves a capture to @state and the list of it, if there is one. */
-static void move(struct dmawire_capture *capture, enum dmawire_state state,
-		 struct list_head *list)
-{
-	lockdep_assert_held(&capture->queue->lock);
-
-	list_del_init(&capture->node);
-	capture->state = state;
-	if (list)
-		list_add_tail(&capture->node, list);
-}
-
-/* Makes what is ENDING ready for the CPU and gives it to whom it belongs. */
-static void bring_back(struct dmawire_capture *capture, s32 result)
-{
-	struct dmawire_queue *queue = capture->queue;
-	struct dmawire_waiter *waiter = capture->waiter;
-	struct dmawire_fence *fences;
-	unsigned long flags;
-
-	dmawire_target_sync_for_cpu(capture->target, &capture->range);
-	trace_dmawire_back(&capture->taken, result);
-
-	spin_lock_irqsave(&queue->lock, flags);
-	capture->taken.result = result;
-	dmawire_target_release(capture->target, &capture->range);
-	fences = dmawire_fence_leave(capture->target, capture->fence);
-	capture->target = NULL;
-	queue->counts.given--;
-	if (result >= 0)
-		queue->counts.captured++;
-	else if (result == -EIO)
-		queue->counts.failed++;
-	else
-		queue->counts.canceled++;
-	move(capture, DMAWIRE_BACK, waiter ? NULL : &queue->back);
-	spin_unlock_irqrestore(&queue->lock, flags);
-
-	dmawire_fence_signal(fences);
-	if (waiter)
-		waiter->back(waiter, capture);
-	wake_up_interruptible_poll(&queue->wait, EPOLLIN | EPOLLRDNORM);
-}
-
 /* Brings all captures of a list back with an error. */
 static void bring_back_all(struct dmawire_queue *queue, struct list_head *list,
 			   int error)
@@ -239,19 +99,31 @@ static void bring_back_all(struct dmawire_queue *queue, struct list_head *list,
 		capture = list_first_entry_or_null(list, struct dmawire_capture,
 						   node);
 		if (capture)
-			move(capture, DMAWIRE_ENDING, NULL);
+			dmawire_capture_move(capture, DMAWIRE_ENDING, NULL);
 		spin_unlock_irq(&queue->lock);
 		if (!capture)
 			return;
-		bring_back(capture, error);
+		dmawire_capture_bring_back(capture, error);
 	}
 }
 
 static void set_running(struct dmawire_queue *queue, bool running)
 {
+	lockdep_assert_held(&queue->mutex);
+
 	spin_lock_irq(&queue->lock);
 	queue->running = running;
 	queue->counts.running = running;
+	spin_unlock_irq(&queue->lock);
+}
+
+/* What a driver did wrong is forgotten. */
+static void forgive(struct dmawire_queue *queue)
+{
+	lockdep_assert_held(&queue->mutex);
+
+	spin_lock_irq(&queue->lock);
+	WRITE_ONCE(queue->broken, false);
 	spin_unlock_irq(&queue->lock);
 }
 
@@ -274,19 +146,9 @@ static void end_broken(struct work_struct *work)
 		container_of(work, struct dmawire_queue, ender);
 
 	guard(mutex)(&queue->mutex);
-	end(queue, -EIO);
-}
-
-/* Any context. What the driver captures in this run cannot be trusted any more. */
-static void complain(struct dmawire_queue *queue, const char *what)
-{
-	lockdep_assert_held(&queue->lock);
-
+	/* Or someone was faster. */
 	if (queue->broken)
-		return;
-	WRITE_ONCE(queue->broken, true);
-	pr_err("dmawire: driver %s %s; its run ends\n", queue->params.name, what);
-	schedule_work(&queue->ender);
+		end(queue, -EIO);
 }
 
 /* Whether @owner may capture now. */
@@ -404,7 +266,7 @@ static struct dmawire_capture *next_waiting(struct dmawire_queue *queue)
 	capture = list_first_entry_or_null(&queue->waiting,
 					   struct dmawire_capture, node);
 	if (capture)
-		move(capture, DMAWIRE_DEVICE, &queue->with_device);
+		dmawire_capture_move(capture, DMAWIRE_DEVICE, &queue->with_device);
 	spin_unlock_irq(&queue->lock);
 	return capture;
 }
@@ -426,16 +288,13 @@ static int start(struct dmawire_queue *queue, u32 rate)
 		.given = queue->counts.given,
 	};
 	queue->next_sequence = 0;
-	WRITE_ONCE(queue->broken, false);
 	spin_unlock_irq(&queue->lock);
+	forgive(queue);
 
-	/* A driver may complete what it is given before start() returns. */
-	set_running(queue, true);
 	ret = queue->params.ops->start(queue->device, rate);
-	if (ret) {
-		set_running(queue, false);
+	if (ret)
 		return ret;
-	}
+	set_running(queue, true);
 	while ((capture = next_waiting(queue)))
 		submit(capture);
 	return 0;
@@ -460,6 +319,7 @@ int dmawire_queue_stop(struct dmawire_queue *queue, const void *owner)
 	if (queue->owner && queue->owner != owner)
 		return -EBUSY;
 	end(queue, -ECANCELED);
+	forgive(queue);
 	if (xa_empty(&queue->targets))
 		queue->owner = NULL;
 	return 0;
@@ -472,7 +332,7 @@ static void forget_back(struct dmawire_queue *queue)
 
 	spin_lock_irq(&queue->lock);
 	list_for_each_entry_safe(capture, next, &queue->back, node)
-		move(capture, DMAWIRE_FREE, &queue->free);
+		dmawire_capture_move(capture, DMAWIRE_FREE, &queue->free);
 	spin_unlock_irq(&queue->lock);
 }
 
@@ -483,6 +343,7 @@ void dmawire_queue_leave(struct dmawire_queue *queue, const void *owner)
 	if (queue->owner != owner)
 		return;
 	end(queue, -ECANCELED);
+	forgive(queue);
 	forget_back(queue);
 	detach_all(queue);
 	queue->owner = NULL;
@@ -520,7 +381,7 @@ static struct dmawire_capture *claim(struct dmawire_queue *queue,
 		capture = ERR_PTR(-EBUSY);
 	} else {
 		WARN_ON_ONCE(capture->state != DMAWIRE_FREE);
-		move(capture, DMAWIRE_WAITING, NULL);
+		dmawire_capture_move(capture, DMAWIRE_WAITING, NULL);
 		queue->counts.given++;
 	}
 	spin_unlock_irq(&queue->lock);
@@ -536,7 +397,7 @@ static void unclaim(struct dmawire_capture *capture,
 	spin_lock_irq(&queue->lock);
 	dmawire_target_release(target, range);
 	queue->counts.given--;
-	move(capture, DMAWIRE_FREE, &queue->free);
+	dmawire_capture_move(capture, DMAWIRE_FREE, &queue->free);
 	spin_unlock_irq(&queue->lock);
 }
 
@@ -551,9 +412,9 @@ static void hand_over(struct dmawire_capture *capture)
 
 	spin_lock_irq(&queue->lock);
 	if (running)
-		move(capture, DMAWIRE_DEVICE, &queue->with_device);
+		dmawire_capture_move(capture, DMAWIRE_DEVICE, &queue->with_device);
 	else
-		move(capture, DMAWIRE_WAITING, &queue->waiting);
+		dmawire_capture_move(capture, DMAWIRE_WAITING, &queue->waiting);
 	spin_unlock_irq(&queue->lock);
 	if (running)
 		submit(capture);
@@ -699,7 +560,7 @@ void dmawire_queue_finish_take(struct dmawire_queue *queue, void *cookie,
 	*taken = capture->taken;
 	spin_lock_irq(&queue->lock);
 	WARN_ON_ONCE(capture->state != DMAWIRE_BACK);
-	move(capture, DMAWIRE_FREE, &queue->free);
+	dmawire_capture_move(capture, DMAWIRE_FREE, &queue->free);
 	spin_unlock_irq(&queue->lock);
 }
 
@@ -726,114 +587,3 @@ __poll_t dmawire_queue_poll(struct dmawire_queue *queue, struct file *file,
 	return mask;
 }
 
-static struct dmawire_capture *to_capture(const struct dmawire_transfer *transfer)
-{
-	return container_of(transfer, struct dmawire_capture, transfer);
-}
-
-/* What is wrong with how the driver completes @capture, or NULL. */
-static const char *find_fault(const struct dmawire_capture *capture,
-			      const struct dmawire_frame *frame)
-{
-	const struct dmawire_queue *queue = capture->queue;
-
-	if (capture->state != DMAWIRE_DEVICE)
-		return queue->running ? "completed a transfer that it did not have" :
-					"completed a transfer after it was stopped";
-	if (frame && frame->length > capture->transfer.length)
-		return "claims more bytes than the transfer has room for";
-	if (frame && frame->sequence < queue->next_sequence)
-		return "went back in its sequence numbers";
-	return NULL;
-}
-
-/* What user space will learn of a frame, and what was lost before it. */
-static void note(struct dmawire_capture *capture,
-		 const struct dmawire_frame *frame)
-{
-	struct dmawire_queue *queue = capture->queue;
-	u64 lost = frame->sequence - queue->next_sequence;
-
-	lockdep_assert_held(&queue->lock);
-
-	queue->next_sequence = frame->sequence + 1;
-	queue->counts.lost += lost;
-	capture->taken.sequence = frame->sequence;
-	capture->taken.timestamp = frame->timestamp;
-	capture->taken.lost = min(lost, U32_MAX);
-}
-
-/* Takes it away from the driver. False if that must not complete it. */
-static bool take_away(struct dmawire_capture *capture,
-		      const struct dmawire_frame *frame)
-{
-	struct dmawire_queue *queue = capture->queue;
-	const char *fault;
-	unsigned long flags;
-
-	spin_lock_irqsave(&queue->lock, flags);
-	fault = find_fault(capture, frame);
-	if (fault) {
-		complain(queue, fault);
-	} else {
-		if (frame)
-			note(capture, frame);
-		move(capture, DMAWIRE_ENDING, NULL);
-	}
-	spin_unlock_irqrestore(&queue->lock, flags);
-	return !fault;
-}
-
-/**
- * dmawire_transfer_segment - a piece of a transfer
- * @transfer: one that is the driver's
- * @index: which, below @transfer->nr_segments
- *
- * Any context.
- *
- * Return: where the device is to write.
- */
-struct dmawire_segment
-dmawire_transfer_segment(const struct dmawire_transfer *transfer,
-			 unsigned int index)
-{
-	const struct dmawire_capture *capture = to_capture(transfer);
-
-	return dmawire_target_segment(capture->target, &capture->range,
-				      capture->first_segment + index);
-}
-EXPORT_SYMBOL_GPL(dmawire_transfer_segment);
-
-/**
- * dmawire_transfer_done - say that a frame is complete
- * @transfer: where it is; not the driver's any more
- * @frame: what it is
- *
- * The device has written its last byte of it. Any context.
- */
-void dmawire_transfer_done(struct dmawire_transfer *transfer,
-			   const struct dmawire_frame *frame)
-{
-	struct dmawire_capture *capture = to_capture(transfer);
-
-	if (take_away(capture, frame))
-		bring_back(capture, READ_ONCE(capture->queue->broken) ?
-					    -EIO : (s32)frame->length);
-}
-EXPORT_SYMBOL_GPL(dmawire_transfer_done);
-
-/**
- * dmawire_transfer_failed - say that a frame went wrong
- * @transfer: where it should have been; not the driver's any more
- *
- * User space gets it back with EIO. The device does not write to it any more. If a
- * frame is lost by this its sequence number stays unused. Any context.
- */
-void dmawire_transfer_failed(struct dmawire_transfer *transfer)
-{
-	struct dmawire_capture *capture = to_capture(transfer);
-
-	if (take_away(capture, NULL))
-		bring_back(capture, -EIO);
-}
-EXPORT_SYMBOL_GPL(dmawire_transfer_failed);

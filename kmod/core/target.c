@@ -8,6 +8,7 @@
  * copying the frame.
  */
 #include <linux/bitmap.h>
+#include <linux/bitops.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-fence.h>
 #include <linux/dma-mapping.h>
@@ -146,8 +147,8 @@ static void unmap(struct dmawire_target *target)
  * @dmabuf: of ours; the target takes over the caller's reference if this succeeds
  * @dev: the device, or NULL if the CPU is to write
  *
- * Return: the target, or an ERR_PTR: -EINVAL if @dmabuf is not for writing,
- * -ENOMEM, -EIO if the device cannot reach the memory.
+ * Return: the target, or an ERR_PTR: -EINVAL if @dmabuf is not for writing, -EBUSY
+ * if it is a target already, -ENOMEM, -EIO if the device cannot reach the memory.
  */
 struct dmawire_target *dmawire_target_create(struct dma_buf *dmabuf,
 					     struct device *dev)
@@ -158,12 +159,15 @@ struct dmawire_target *dmawire_target_create(struct dma_buf *dmabuf,
 
 	if (buffer->direction == DMA_TO_DEVICE)
 		return ERR_PTR(-EINVAL);
-
-	target = kzalloc_obj(*target, GFP_KERNEL_ACCOUNT);
-	if (!target)
-		return ERR_PTR(-ENOMEM);
+	/* There is one map of which pages are a device's. */
+	if (test_and_set_bit(0, &buffer->is_target))
+		return ERR_PTR(-EBUSY);
 
 	ret = -ENOMEM;
+	target = kzalloc_obj(*target, GFP_KERNEL_ACCOUNT);
+	if (!target)
+		goto err_clear_target;
+
 	target->pages = kvcalloc(BITS_TO_LONGS(buffer->nr_pages),
 				 sizeof(long), DMAWIRE_TARGET_GFP);
 	if (!target->pages)
@@ -184,6 +188,8 @@ err_free_pages:
 	kvfree(target->pages);
 err_free_target:
 	kfree(target);
+err_clear_target:
+	clear_bit(0, &buffer->is_target);
 	return ERR_PTR(ret);
 }
 
@@ -192,6 +198,7 @@ void dmawire_target_destroy(struct dmawire_target *target)
 {
 	WARN_ON(target->given || target->fence);
 	unmap(target);
+	clear_bit(0, &dmawire_dmabuf_buffer(target->dmabuf)->is_target);
 	dma_buf_put(target->dmabuf);
 	kvfree(target->pages);
 	kfree(target);

@@ -231,7 +231,8 @@ static int dmawire_uring_capture(struct io_uring_cmd *cmd,
 				 DMAWIRE_URING_CAPTURE_SIZE_V1);
 	if (ret)
 		return ret;
-	if (arg.flags)
+	/* Not many results of one request, and no registered buffer. */
+	if (arg.flags || cmd->flags & IORING_URING_CMD_MASK)
 		return -EINVAL;
 
 	params.index = arg.index;

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "../support/abi.hpp"
+#include "../support/capture_queue.hpp"
 #include "../support/guest.hpp"
 #include "../support/holdings.hpp"
 #include "../support/mapped.hpp"
@@ -55,7 +56,7 @@ class SharedRing {
 /// What the threads race about.
 struct Ground {
   int card;  ///< vgem, or -1
-  UniqueFd device = open_device();
+  UniqueFd device{open("/dev/dmawire0", O_RDWR | O_CLOEXEC | O_NONBLOCK)};
   UniqueFd dmabuf = create_buffer(device.get(), kLength);
   /// The number that is closed and made again: far from those that the kernel gives by itself.
   UniqueFd number{fcntl(dmabuf.get(), F_DUPFD_CLOEXEC, 512)};
@@ -130,6 +131,44 @@ int race_reopen(Racer& racer) {
   return dup3(racer.ground.dmabuf.get(), number, O_CLOEXEC) < 0 ? errno : 0;
 }
 
+/// Of a capture there is one ground too: the same dma-buf, attached or not, given or not.
+int race_capture_attach(Racer& racer) {
+  const CaptureQueue queue{racer.ground.device.get()};
+  uint32_t index = 0;
+  const int error = queue.attach(racer.ground.dmabuf.get(), &index);
+  return error != 0 ? error : queue.detach(index);
+}
+
+int race_capture_give(Racer& racer) {
+  return CaptureQueue{racer.ground.device.get()}.give(0, 0, kPage);
+}
+
+int race_capture_take(Racer& racer) {
+  dmawire_take taken;
+  return CaptureQueue{racer.ground.device.get()}.take(&taken);
+}
+
+int race_capture_start(Racer& racer) {
+  return CaptureQueue{racer.ground.device.get()}.start();
+}
+
+int race_capture_stop(Racer& racer) {
+  return CaptureQueue{racer.ground.device.get()}.stop();
+}
+
+/// In a ring that ends: it takes along what it has given.
+int race_capture_ring(Racer& racer) {
+  SlotRing ring;
+  dmawire_uring_capture capture{};
+  capture.size = sizeof(capture);
+  capture.length = kPage;
+  ring.submit([&](io_uring_sqe* sqe) {
+    io_uring_prep_rw(IORING_OP_URING_CMD, sqe, racer.ground.device.get(), &capture, 0, 0);
+    sqe->cmd_op = DMAWIRE_URING_CMD_CAPTURE;
+  });
+  return 0;
+}
+
 int race_attach(Racer& racer) {
   drm_prime_handle request = {.handle = 0, .flags = 0, .fd = racer.ground.dmabuf.get()};
   if (const int error = call(racer.ground.card, DRM_IOCTL_PRIME_FD_TO_HANDLE, &request))
@@ -188,7 +227,8 @@ struct Call {
 };
 
 // QUERY and REGISTER may find the number closed. Handles of one DRM file are shared, so that the
-// other thread may have closed the one that this one got.
+// other thread may have closed the one that this one got. A capture finds the dma-buf attached or
+// not.
 const std::vector<Call> kCalls = {
     {"Info", race_info, {}},
     {"Create", race_create, {}},
@@ -201,6 +241,12 @@ const std::vector<Call> kCalls = {
     {"Reopen", race_reopen, {}},
     {"Attach", race_attach, {EINVAL}},
     {"TornStruct", race_torn_struct, {}},
+    {"CaptureAttachAndDetach", race_capture_attach, {EBUSY, EINVAL}},
+    {"CaptureGive", race_capture_give, {EBUSY, EINVAL, EAGAIN}},
+    {"CaptureTake", race_capture_take, {EAGAIN, ECANCELED}},
+    {"CaptureStart", race_capture_start, {EBUSY}},
+    {"CaptureStop", race_capture_stop, {}},
+    {"CaptureInARingThatEnds", race_capture_ring, {}},
 };
 
 /// Each call with itself and with those after it.

@@ -18,6 +18,16 @@ constexpr int for_info[] = {EINVAL, E2BIG, EFAULT};
 constexpr int for_create[] = {EINVAL, E2BIG, EFAULT, EOVERFLOW, EDQUOT,
                               ENOMEM, EINTR, EMFILE, ENFILE};
 constexpr int for_query[] = {EINVAL, E2BIG, EFAULT, EBADF, EXDEV};
+constexpr int for_attach[] = {EINVAL, E2BIG,      EFAULT, EBADF,  EXDEV,
+                              EBUSY,  EOPNOTSUPP, ENODEV, ENOMEM, EIO};
+constexpr int for_detach[] = {EINVAL, E2BIG, EFAULT, EBUSY};
+constexpr int for_start[] = {EINVAL, E2BIG, EFAULT, EBUSY, EOPNOTSUPP, ENODEV, ENOMEM, EIO};
+constexpr int for_stop[] = {EINVAL, E2BIG, EFAULT, EBUSY, EOPNOTSUPP};
+constexpr int for_give[] = {EINVAL, E2BIG, EFAULT, EBUSY, EAGAIN, ENODEV, EOPNOTSUPP, ENOMEM, EIO};
+constexpr int for_take[] = {EINVAL,     E2BIG, EFAULT,    EAGAIN, EBUSY,
+                            EOPNOTSUPP, EINTR, ECANCELED, ENODEV};
+constexpr int for_capture[] = {EINVAL, E2BIG,      EFAULT, EBUSY, EAGAIN,
+                               ENODEV, EOPNOTSUPP, ENOMEM, EIO,   ECANCELED};
 // A request that is linked to one that failed is cancelled by io_uring.
 constexpr int for_register[] = {EINVAL, E2BIG, EFAULT, EBADF,      EXDEV,
                                 ENOMEM, EBUSY, EFBIG,  EOPNOTSUPP, ECANCELED};
@@ -65,6 +75,13 @@ const std::span<const int> open_errors = for_open;
 const std::span<const int> info_errors = for_info;
 const std::span<const int> create_errors = for_create;
 const std::span<const int> query_errors = for_query;
+const std::span<const int> attach_errors = for_attach;
+const std::span<const int> detach_errors = for_detach;
+const std::span<const int> start_errors = for_start;
+const std::span<const int> stop_errors = for_stop;
+const std::span<const int> give_errors = for_give;
+const std::span<const int> take_errors = for_take;
+const std::span<const int> capture_errors = for_capture;
 const std::span<const int> register_errors = for_register;
 const std::span<const int> unregister_errors = for_unregister;
 const std::span<const int> odd_command_errors = for_odd_command;
@@ -96,6 +113,62 @@ int refusal(const dmawire_query& query, Sized sized, Kind kind) {
     return error;
   }
   return query.flags != 0 ? EINVAL : refusal_of_fd(kind);
+}
+
+int refusal(const dmawire_attach& attach, Sized sized, Kind kind) {
+  if (const int error = refusal(sized, DMAWIRE_ATTACH_SIZE_V1, sizeof(attach))) {
+    return error;
+  }
+  return attach.flags != 0 ? EINVAL : refusal_of_fd(kind);
+}
+
+int refusal(const dmawire_detach& detach, Sized sized) {
+  if (const int error = refusal(sized, DMAWIRE_DETACH_SIZE_V1, sizeof(detach))) {
+    return error;
+  }
+  return detach.flags != 0 || detach.reserved != 0 ? EINVAL : 0;
+}
+
+int refusal(const dmawire_start& start, Sized sized) {
+  if (const int error = refusal(sized, DMAWIRE_START_SIZE_V1, sizeof(start))) {
+    return error;
+  }
+  return start.flags != 0 || start.reserved != 0 ? EINVAL : 0;
+}
+
+int refusal(const dmawire_stop& stop, Sized sized) {
+  if (const int error = refusal(sized, DMAWIRE_STOP_SIZE_V1, sizeof(stop))) {
+    return error;
+  }
+  return stop.flags != 0 ? EINVAL : 0;
+}
+
+int refusal(const dmawire_give& give, Sized sized) {
+  if (const int error = refusal(sized, DMAWIRE_GIVE_SIZE_V1, sizeof(give))) {
+    return error;
+  }
+  return give.flags != 0 ? EINVAL : 0;
+}
+
+int refusal(const dmawire_take& take, Sized sized) {
+  if (const int error = refusal(sized, DMAWIRE_TAKE_SIZE_V1, sizeof(take))) {
+    return error;
+  }
+  return take.flags != 0 ? EINVAL : 0;
+}
+
+int refusal(const dmawire_status& status, Sized sized) {
+  if (const int error = refusal(sized, DMAWIRE_STATUS_SIZE_V1, sizeof(status))) {
+    return error;
+  }
+  return status.flags != 0 ? EINVAL : 0;
+}
+
+int refusal(const dmawire_uring_capture& argument, Sized sized) {
+  if (const int error = refusal(sized, DMAWIRE_URING_CAPTURE_SIZE_V1, sizeof(argument))) {
+    return error;
+  }
+  return argument.flags != 0 ? EINVAL : 0;
 }
 
 int refusal(const dmawire_uring_register& argument, Sized sized, Kind kind,

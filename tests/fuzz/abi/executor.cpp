@@ -62,6 +62,11 @@ int error_of(long result) {
   return result < 0 ? errno : 0;
 }
 
+/// A file on which nothing waits for a frame.
+int open_device(int mode) {
+  return ::open("/dev/dmawire0", mode | O_CLOEXEC | O_NONBLOCK);
+}
+
 }  // namespace
 
 std::string Executor::run(const Input& input) {
@@ -161,7 +166,7 @@ Target Executor::device(const Call& call) {
   }
   Target found = descriptors_.find(Kind::device, reference);
   if (found.kind == Kind::bad) {
-    found = {::open("/dev/dmawire0", O_RDWR | O_CLOEXEC), Kind::device};
+    found = {open_device(O_RDWR), Kind::device};
     descriptors_.add(found);
   }
   return found;
@@ -203,8 +208,18 @@ int Executor::ioctl_with(const Call& call, int fd, unsigned long command, T& arg
   return error;
 }
 
+template <typename T>
+void Executor::ioctl_of_capture(const Call& call, unsigned long command, T& argument,
+                                std::span<const int> errors, int refused) {
+  const Target on = device(call);
+  const int error = ioctl_with(call, on.fd, command, argument);
+  if (on.kind == Kind::device) {
+    judge(call.type, error, errors, expected(pointer_of(call), refused));
+  }
+}
+
 void Executor::open(const Call& call) {
-  const int fd = ::open("/dev/dmawire0", as<int>(call.get("mode") & O_ACCMODE) | O_CLOEXEC);
+  const int fd = open_device(as<int>(call.get("mode") & O_ACCMODE));
   judge(call.type, error_of(fd), open_errors);
   descriptors_.add({fd, Kind::device});
 }
@@ -305,7 +320,7 @@ void Executor::odd_ioctl(const Call& call) {
   const auto number = as<unsigned>(call.get("nr") & 0xff);
   const auto magic = as<unsigned>(call.get("magic") & 0xff);
   const auto shape = as<unsigned>(call.get("shape") & 0xffff);  // direction and size
-  if (magic != DMAWIRE_IOC_MAGIC || (number < 3 && shape == 0)) {
+  if (magic != DMAWIRE_IOC_MAGIC || (number <= _IOC_NR(DMAWIRE_IOC_STATUS) && shape == 0)) {
     return;  // the kernel's own, for any file; or one that there is
   }
   const std::array<std::byte, 128> bytes{};
@@ -315,6 +330,68 @@ void Executor::odd_ioctl(const Call& call) {
   if (on.kind == Kind::device) {
     judge(call.type, error, odd_ioctl_errors, exact_ ? ENOTTY : 0);
   }
+}
+
+void Executor::attach(const Call& call) {
+  const Target attached = buffer(call);
+  dmawire_attach argument{.size = size_of_struct<dmawire_attach>(call),
+                          .flags = as<std::uint32_t>(call.get("flags")),
+                          .fd = attached.fd,
+                          .out_index = 0};
+  const int refused = refusal(argument, sized<dmawire_attach>(call), attached.kind);
+  ioctl_of_capture(call, DMAWIRE_IOC_ATTACH, argument, attach_errors, refused);
+}
+
+void Executor::detach(const Call& call) {
+  dmawire_detach argument{.size = size_of_struct<dmawire_detach>(call),
+                          .flags = as<std::uint32_t>(call.get("flags")),
+                          .index = as<std::uint32_t>(call.get("index")),
+                          .reserved = as<std::uint32_t>(call.get("reserved"))};
+  const int refused = refusal(argument, sized<dmawire_detach>(call));
+  ioctl_of_capture(call, DMAWIRE_IOC_DETACH, argument, detach_errors, refused);
+}
+
+void Executor::start(const Call& call) {
+  dmawire_start argument{.size = size_of_struct<dmawire_start>(call),
+                         .flags = as<std::uint32_t>(call.get("flags")),
+                         .rate = as<std::uint32_t>(call.get("rate")),
+                         .reserved = as<std::uint32_t>(call.get("reserved"))};
+  const int refused = refusal(argument, sized<dmawire_start>(call));
+  ioctl_of_capture(call, DMAWIRE_IOC_START, argument, start_errors, refused);
+}
+
+void Executor::stop(const Call& call) {
+  dmawire_stop argument{.size = size_of_struct<dmawire_stop>(call),
+                        .flags = as<std::uint32_t>(call.get("flags"))};
+  const int refused = refusal(argument, sized<dmawire_stop>(call));
+  ioctl_of_capture(call, DMAWIRE_IOC_STOP, argument, stop_errors, refused);
+}
+
+void Executor::give(const Call& call) {
+  dmawire_give argument{.size = size_of_struct<dmawire_give>(call),
+                        .flags = as<std::uint32_t>(call.get("flags")),
+                        .index = as<std::uint32_t>(call.get("index")),
+                        .length = as<std::uint32_t>(call.get("length")),
+                        .offset = as<std::uint64_t>(call.get("offset")),
+                        .user_data = 0};
+  const int refused = refusal(argument, sized<dmawire_give>(call));
+  ioctl_of_capture(call, DMAWIRE_IOC_GIVE, argument, give_errors, refused);
+}
+
+void Executor::take(const Call& call) {
+  dmawire_take argument{};
+  argument.size = size_of_struct<dmawire_take>(call);
+  argument.flags = as<std::uint32_t>(call.get("flags"));
+  const int refused = refusal(argument, sized<dmawire_take>(call));
+  ioctl_of_capture(call, DMAWIRE_IOC_TAKE, argument, take_errors, refused);
+}
+
+void Executor::status(const Call& call) {
+  dmawire_status argument{};
+  argument.size = size_of_struct<dmawire_status>(call);
+  argument.flags = as<std::uint32_t>(call.get("flags"));
+  const int refused = refusal(argument, sized<dmawire_status>(call));
+  ioctl_of_capture(call, DMAWIRE_IOC_STATUS, argument, info_errors, refused);
 }
 
 void Executor::foreign(const Call& call) {
@@ -557,6 +634,13 @@ const std::vector<Executor::Handler>& Executor::handlers() {
       &Executor::info,
       &Executor::query,
       &Executor::odd_ioctl,
+      &Executor::attach,
+      &Executor::detach,
+      &Executor::start,
+      &Executor::stop,
+      &Executor::give,
+      &Executor::take,
+      &Executor::status,
       &Executor::foreign,
       &Executor::other,
       &Executor::dup,
@@ -578,6 +662,7 @@ const std::vector<Executor::Handler>& Executor::handlers() {
       &Executor::make_table,
       &Executor::register_range,
       &Executor::unregister,
+      &Executor::capture,
       &Executor::odd_command,
       &Executor::register_address,
       &Executor::send,

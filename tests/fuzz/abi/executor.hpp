@@ -68,6 +68,10 @@ class Executor {
   /// ioctl() with such a struct, which has the answer afterwards; the errno or 0.
   template <typename T>
   int ioctl_with(const Call& call, int fd, unsigned long command, T& argument);
+  /// The same for one whose only answer that can be foretold is a refusal.
+  template <typename T>
+  void ioctl_of_capture(const Call& call, unsigned long command, T& argument,
+                        std::span<const int> errors, int refused);
 
   void open(const Call& call);
   void close(const Call& call);
@@ -75,6 +79,13 @@ class Executor {
   void info(const Call& call);
   void query(const Call& call);
   void odd_ioctl(const Call& call);
+  void attach(const Call& call);
+  void detach(const Call& call);
+  void start(const Call& call);
+  void stop(const Call& call);
+  void give(const Call& call);
+  void take(const Call& call);
+  void status(const Call& call);
   void foreign(const Call& call);
   void other(const Call& call);
   void dup(const Call& call);
@@ -101,6 +112,7 @@ class Executor {
   void make_table(const Call& call);
   void register_range(const Call& call);
   void unregister(const Call& call);
+  void capture(const Call& call);
   void odd_command(const Call& call);
   void register_address(const Call& call);
   void send(const Call& call);

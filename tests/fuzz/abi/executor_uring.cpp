@@ -182,12 +182,32 @@ void Executor::unregister(const Call& call) {
           });
 }
 
+void Executor::capture(const Call& call) {
+  const Target on = device(call);
+  dmawire_uring_capture argument{};
+  argument.size = size_of_struct<dmawire_uring_capture>(call);
+  argument.flags = unsigned_of(call, "flags");
+  argument.index = unsigned_of(call, "index");
+  argument.length = unsigned_of(call, "length");
+  argument.offset = static_cast<std::uint64_t>(call.get("offset"));
+  const int refused = refusal(argument, sized<dmawire_uring_capture>(call));
+  const std::uint64_t at = place(call, argument);
+  request(call,
+          {call.type, on.kind == Kind::device ? capture_errors : anything,
+           on.kind == Kind::device ? expected(pointer_of(call), refused) : 0},
+          [&](io_uring_sqe* sqe) {
+            io_uring_prep_rw(IORING_OP_URING_CMD, sqe, on.fd, nullptr, 0, 0);
+            sqe->addr = at;
+            sqe->cmd_op = DMAWIRE_URING_CMD_CAPTURE;
+          });
+}
+
 void Executor::odd_command(const Call& call) {
   const Target on = device(call);
   const unsigned op = unsigned_of(call, "op");
   const std::array<std::byte, 64> bytes{};
   const std::uint64_t at = arguments_.place(bytes, pointer_of(call), arena::area(0));
-  const bool is_odd = op > DMAWIRE_URING_CMD_UNREGISTER && on.kind == Kind::device;
+  const bool is_odd = op > DMAWIRE_URING_CMD_CAPTURE && on.kind == Kind::device;
   request(call, {call.type, is_odd ? odd_command_errors : anything, 0}, [&](io_uring_sqe* sqe) {
     io_uring_prep_rw(IORING_OP_URING_CMD, sqe, on.fd, nullptr, unsigned_of(call, "len"), 0);
     sqe->off = std::uint64_t{unsigned_of(call, "off")} << 32;

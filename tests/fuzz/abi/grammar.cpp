@@ -28,9 +28,11 @@ const Values nodes{{-1, 0, 1, 63, 1023, 1024, -2, INT32_MAX, INT32_MIN}};
 const Values fd_flags{{O_RDWR | O_CLOEXEC, O_RDWR, O_RDONLY, O_RDONLY | O_CLOEXEC, O_WRONLY,
                        O_ACCMODE, O_RDWR | O_NONBLOCK, O_RDWR | O_APPEND, -1}};
 // -1: the struct's own; others as they are.
-const Values sizes{
-    {-1, 0, 4, 15, 16, 31, 32, 40, 47, 48, 56, 64, 71, 72, 80, 4095, 4096, 4097, 0xffff'ffff}};
+const Values sizes{{-1, 0,  4,  8,  15, 16, 31,   32,   40,   47,         48,
+                    56, 64, 71, 72, 80, 96, 4095, 4096, 4097, 0xffff'ffff}};
 const Values slots{{0, 1, 2, 3, 4, 7, 8, 0xffff, 0x7fff'ffff, 0xffff'ffff}};
+const Values indexes{{0, 1, 2, 3, 4095, 4096, 0xffff'ffff}};
+const Values rates{{0, 1, 100, 1000, 1'000'000, 1'000'001, 0xffff'ffff}};
 const Values protections{
     {PROT_READ | PROT_WRITE, PROT_READ, PROT_WRITE, PROT_NONE, PROT_READ | PROT_EXEC}};
 const Values map_flags{{MAP_SHARED, MAP_PRIVATE, MAP_SHARED | MAP_POPULATE, MAP_SHARED | MAP_LOCKED,
@@ -60,6 +62,7 @@ const Field buffer{"fd", &reference};
 const Field ring{"ring", &reference};
 const Field area{"area", &few};  // a place for a mapping
 const Field slot{"slot", &slots};
+const Field index{"index", &indexes};
 const Field offset{"offset", &offsets};
 const Field length{"length", &lengths, 4096};
 
@@ -84,6 +87,14 @@ const std::vector<CallType>& grammar() {
       {"info", {device, {"flags", &bits}, size, tail, pointer}},
       {"query", {device, buffer, {"flags", &bits}, size, tail, pointer}},
       {"odd_ioctl", {device, {"nr", &few}, {"magic", &bits, 0xda}, {"shape", &bits}, pointer}},
+      {"attach", {device, buffer, {"flags", &bits}, size, tail, pointer}},
+      {"detach", {device, index, {"flags", &bits}, {"reserved", &bits}, size, tail, pointer}},
+      {"start",
+       {device, {"rate", &rates}, {"flags", &bits}, {"reserved", &bits}, size, tail, pointer}},
+      {"stop", {device, {"flags", &bits}, size, tail, pointer}},
+      {"give", {device, index, offset, length, {"flags", &bits}, size, tail, pointer}},
+      {"take", {device, {"flags", &bits}, size, tail, pointer}},
+      {"status", {device, {"flags", &bits}, size, tail, pointer}},
       {"foreign", {{"how", &few}}},
       {"other", {{"how", &few}}},
       {"dup", {buffer, {"how", &few}}},
@@ -129,6 +140,18 @@ const std::vector<CallType>& grammar() {
         slot,
         {"flags", &bits},
         {"reserved", &bits},
+        size,
+        tail,
+        pointer,
+        {"sqe_flags", &sqe_flags},
+        {"submit", &few, 1}}},
+      {"capture",
+       {ring,
+        device,
+        index,
+        offset,
+        length,
+        {"flags", &bits},
         size,
         tail,
         pointer,

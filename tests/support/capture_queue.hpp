@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <dmawire/uapi.h>
+#include <gtest/gtest.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <vector>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "abi.hpp"
+
+namespace dmawire::test {
+
+/// The capture ioctls of a device node spoken raw. Each answers its errno, or 0.
+class CaptureQueue {
+ public:
+  explicit CaptureQueue(int device) : device_(device) {}
+
+  [[nodiscard]] int attach(int dmabuf, uint32_t* index = nullptr) const {
+    dmawire_attach request{.size = sizeof(request), .fd = dmabuf};
+    const int error = call(device_, DMAWIRE_IOC_ATTACH, &request);
+    if (error == 0 && index != nullptr)
+      *index = request.out_index;
+    return error;
+  }
+  [[nodiscard]] int detach(uint32_t index) const {
+    dmawire_detach request{.size = sizeof(request), .index = index};
+    return call(device_, DMAWIRE_IOC_DETACH, &request);
+  }
+  [[nodiscard]] int start(uint32_t rate = 0) const {
+    dmawire_start request{.size = sizeof(request), .rate = rate};
+    return call(device_, DMAWIRE_IOC_START, &request);
+  }
+  [[nodiscard]] int stop() const {
+    dmawire_stop request{.size = sizeof(request)};
+    return call(device_, DMAWIRE_IOC_STOP, &request);
+  }
+  [[nodiscard]] int give(uint32_t index, uint64_t offset, uint32_t length,
+                         uint64_t user_data = 0) const {
+    dmawire_give request{.size = sizeof(request),
+                         .index = index,
+                         .length = length,
+                         .offset = offset,
+                         .user_data = user_data};
+    return call(device_, DMAWIRE_IOC_GIVE, &request);
+  }
+  [[nodiscard]] int take(dmawire_take* taken) const {
+    *taken = {.size = sizeof(*taken)};
+    return call(device_, DMAWIRE_IOC_TAKE, taken);
+  }
+  /// One that must come.
+  [[nodiscard]] dmawire_take take() const {
+    dmawire_take taken;
+    EXPECT_EQ(take(&taken), 0);
+    return taken;
+  }
+  [[nodiscard]] dmawire_status status() const {
+    dmawire_status request{.size = sizeof(request)};
+    EXPECT_EQ(call(device_, DMAWIRE_IOC_STATUS, &request), 0);
+    return request;
+  }
+
+ private:
+  int device_;
+};
+
+/// Whether memory holds a frame that is whole, and that of this number.
+inline void expect_frame(std::span<const uint8_t> bytes, uint64_t sequence) {
+  std::vector<uint8_t> frame(bytes.begin(), bytes.end());
+  dmawire_frame_header header;
+  ASSERT_GE(frame.size(), sizeof(header));
+  memcpy(&header, frame.data(), sizeof(header));
+  EXPECT_EQ(header.magic, uint32_t{DMAWIRE_FRAME_MAGIC});
+  EXPECT_EQ(header.length, frame.size());
+  EXPECT_EQ(header.sequence, sequence);
+  ASSERT_LE(header.checked, frame.size());
+  memset(frame.data() + offsetof(dmawire_frame_header, checksum), 0, sizeof(header.checksum));
+  EXPECT_EQ(header.checksum, XXH64(frame.data(), header.checked, 0));
+}
+
+}  // namespace dmawire::test

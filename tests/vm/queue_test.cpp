@@ -1,0 +1,404 @@
+// SPDX-License-Identifier: MIT
+// Capture with the device that needs no hardware: what is given comes back filled, once, in order,
+// and whatever happens it comes back.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <linux/dma-buf.h>
+#include <linux/sync_file.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+
+#include <chrono>
+#include <thread>
+#include <vector>
+
+#include "abi.hpp"
+#include "capture_queue.hpp"
+#include "guest.hpp"
+#include "mapped.hpp"
+#include "slot_ring.hpp"
+
+namespace dmawire::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr uint32_t kFrame = 64 * 1024;
+constexpr uint32_t kFrames = 8;
+
+class Queue : public testing::Test {
+ protected:
+  void SetUp() override { ASSERT_EQ(queue_.attach(buffer_.get(), &index_), 0); }
+
+  int give(uint32_t frame, uint64_t user_data = 0) const {
+    return queue_.give(index_, uint64_t{frame} * kFrame, kFrame, user_data);
+  }
+  [[nodiscard]] std::span<const uint8_t> frame_at(uint64_t offset) const {
+    return mapping_.bytes().subspan(offset, kFrame);
+  }
+  /// Whether reading the dma-buf would have to wait for a device.
+  [[nodiscard]] bool is_being_written() const {
+    pollfd file{.fd = buffer_.get(), .events = POLLIN, .revents = 0};
+    return poll(&file, 1, 0) == 0;
+  }
+
+  UniqueFd device_ = open_device();
+  CaptureQueue queue_{device_.get()};
+  UniqueFd buffer_ = create_buffer(device_.get(), uint64_t{kFrames} * kFrame);
+  Mapped mapping_{buffer_.get(), uint64_t{kFrames} * kFrame};
+  uint32_t index_ = 0;
+};
+
+TEST_F(Queue, FillsWhatItIsGivenInOrder) {
+  for (uint32_t i = 0; i < kFrames; ++i)
+    ASSERT_EQ(give(i, 100 + i), 0);
+  EXPECT_EQ(queue_.status().out_given, kFrames);
+  EXPECT_EQ(queue_.status().out_running, 0u);
+  ASSERT_EQ(queue_.start(), 0);
+  uint64_t last = 0;
+  for (uint32_t i = 0; i < kFrames; ++i) {
+    const dmawire_take taken = queue_.take();
+    EXPECT_EQ(taken.out_result, static_cast<int32_t>(kFrame));
+    EXPECT_EQ(taken.out_index, index_);
+    EXPECT_EQ(taken.out_user_data, 100 + i);
+    EXPECT_EQ(taken.out_offset, uint64_t{i} * kFrame);
+    EXPECT_EQ(taken.out_sequence, i);
+    EXPECT_EQ(taken.out_lost, 0u);
+    EXPECT_GE(taken.out_timestamp, last);
+    last = taken.out_timestamp;
+    expect_frame(frame_at(taken.out_offset), i);
+  }
+  const dmawire_status status = queue_.status();
+  EXPECT_EQ(status.out_captured, kFrames);
+  EXPECT_EQ(status.out_lost, 0u);
+  EXPECT_EQ(status.out_given, 0u);
+  EXPECT_EQ(status.out_running, 1u);
+  EXPECT_EQ(queue_.stop(), 0);
+  EXPECT_EQ(queue_.status().out_running, 0u);
+}
+
+TEST_F(Queue, GoesRoundAndRound) {
+  const uint64_t rounds = kernel_watches() ? 200 : 2000;
+  for (uint32_t i = 0; i < kFrames; ++i)
+    ASSERT_EQ(give(i), 0);
+  ASSERT_EQ(queue_.start(), 0);
+  for (uint64_t sequence = 0; sequence < rounds; ++sequence) {
+    const dmawire_take taken = queue_.take();
+    ASSERT_EQ(taken.out_result, static_cast<int32_t>(kFrame));
+    ASSERT_EQ(taken.out_sequence, sequence);
+    if (sequence % 64 == 0)
+      expect_frame(frame_at(taken.out_offset), sequence);
+    ASSERT_EQ(queue_.give(index_, taken.out_offset, kFrame), 0);
+  }
+}
+
+TEST_F(Queue, TellsOfFramesThatFoundNoRoom) {
+  ASSERT_EQ(queue_.start(1000), 0);
+  std::this_thread::sleep_for(50ms);
+  ASSERT_EQ(give(0), 0);
+  dmawire_take taken = queue_.take();
+  EXPECT_GE(taken.out_sequence, 40u);
+  EXPECT_EQ(taken.out_lost, taken.out_sequence);
+  expect_frame(frame_at(0), taken.out_sequence);
+  const uint64_t first = taken.out_sequence;
+  std::this_thread::sleep_for(20ms);
+  ASSERT_EQ(give(1), 0);
+  taken = queue_.take();
+  EXPECT_EQ(taken.out_lost, taken.out_sequence - first - 1);
+  EXPECT_EQ(queue_.status().out_captured + queue_.status().out_lost, taken.out_sequence + 1);
+}
+
+TEST_F(Queue, KeepsTheRateItIsTold) {
+  for (uint32_t i = 0; i < kFrames; ++i)
+    ASSERT_EQ(give(i), 0);
+  ASSERT_EQ(queue_.start(100), 0);
+  const dmawire_take first = queue_.take();
+  dmawire_take last = first;
+  for (uint32_t i = 1; i < kFrames; ++i)
+    last = queue_.take();
+  const double milliseconds = static_cast<double>(last.out_timestamp - first.out_timestamp) / 1e6;
+  EXPECT_GE(milliseconds, 60);
+  EXPECT_EQ(last.out_sequence, kFrames - 1) << "none is lost while there is room";
+}
+
+TEST_F(Queue, RefusesRangesThatAreNoneWithEinval) {
+  const uint64_t size = uint64_t{kFrames} * kFrame;
+  EXPECT_EQ(queue_.give(index_, 0, 0), EINVAL);
+  EXPECT_EQ(queue_.give(index_, 1, kFrame), EINVAL) << "not at a page";
+  EXPECT_EQ(queue_.give(index_, 64, kFrame), EINVAL);
+  EXPECT_EQ(queue_.give(index_, 0, 1), EINVAL) << "not of the device's alignment";
+  EXPECT_EQ(queue_.give(index_, size, 64), EINVAL);
+  EXPECT_EQ(queue_.give(index_, size - kPage, kPage + 64), EINVAL);
+  EXPECT_EQ(queue_.give(index_, 0, static_cast<uint32_t>(size) + 64), EINVAL);
+  EXPECT_EQ(queue_.give(index_, UINT64_MAX - kPage + 1, kPage), EINVAL);
+  EXPECT_EQ(queue_.give(index_, 0, UINT32_MAX - 63), EINVAL);
+  EXPECT_EQ(queue_.give(index_ + 1, 0, kFrame), EINVAL);
+  EXPECT_EQ(queue_.give(UINT32_MAX, 0, kFrame), EINVAL);
+  EXPECT_EQ(queue_.status().out_given, 0u);
+}
+
+TEST_F(Queue, RefusesAPageThatIsTheDevicesAlreadyWithEbusy) {
+  ASSERT_EQ(queue_.give(index_, kFrame, kFrame), 0);
+  EXPECT_EQ(queue_.give(index_, kFrame, kFrame), EBUSY);
+  EXPECT_EQ(queue_.give(index_, kFrame + kPage, 64), EBUSY);
+  EXPECT_EQ(queue_.give(index_, kFrame - kPage, kPage + 64), EBUSY);
+  EXPECT_EQ(queue_.give(index_, 0, kFrame), 0);
+  EXPECT_EQ(queue_.give(index_, uint64_t{2} * kFrame, kFrame), 0);
+  EXPECT_EQ(queue_.detach(index_), EBUSY);
+}
+
+TEST_F(Queue, LendsAPartlyCoveredPageAsAWhole) {
+  ASSERT_EQ(queue_.give(index_, 0, kPage + 64), 0);
+  EXPECT_EQ(queue_.give(index_, kPage, 64), EBUSY);
+  EXPECT_EQ(queue_.give(index_, 2 * kPage, 64), 0);
+}
+
+TEST_F(Queue, HoldsNoMoreThanItSaysWithEagain) {
+  const uint32_t most = info(device_.get()).out_max_captures;
+  const UniqueFd large = create_buffer(device_.get(), (uint64_t{most} + 1) * kPage);
+  uint32_t index = 0;
+  ASSERT_EQ(queue_.attach(large.get(), &index), 0);
+  for (uint32_t i = 0; i < most; ++i)
+    ASSERT_EQ(queue_.give(index, uint64_t{i} * kPage, 64), 0) << i;
+  EXPECT_EQ(queue_.give(index, uint64_t{most} * kPage, 64), EAGAIN);
+  ASSERT_EQ(queue_.start(), 0);
+  (void)queue_.take();
+  EXPECT_EQ(queue_.give(index, uint64_t{most} * kPage, 64), 0);
+}
+
+TEST_F(Queue, BelongsToOneOpenFileAtATime) {
+  const UniqueFd other = open_device();
+  const UniqueFd others_buffer = create_buffer(other.get(), kFrame);
+  const CaptureQueue others{other.get()};
+  dmawire_take taken;
+  EXPECT_EQ(others.attach(others_buffer.get()), EBUSY);
+  EXPECT_EQ(others.give(index_, 0, kFrame), EBUSY);
+  EXPECT_EQ(others.start(), EBUSY);
+  EXPECT_EQ(others.stop(), EBUSY);
+  EXPECT_EQ(others.take(&taken), EBUSY);
+  EXPECT_EQ(others.detach(index_), EBUSY);
+  ASSERT_EQ(give(0), 0);
+  EXPECT_EQ(others.status().out_given, 1u) << "anyone may ask";
+  ASSERT_EQ(queue_.stop(), 0);
+  (void)queue_.take();
+  ASSERT_EQ(queue_.detach(index_), 0);
+  EXPECT_EQ(others.attach(others_buffer.get()), 0) << "it belongs to nobody any more";
+}
+
+TEST_F(Queue, AttachesADmaBufOnceAndOnlyOneToWriteTo) {
+  EXPECT_EQ(queue_.attach(buffer_.get()), EBUSY);
+  dmawire_create request = create_request(kPage);
+  request.direction = DMAWIRE_TO_DEVICE;
+  ASSERT_EQ(call(device_.get(), DMAWIRE_IOC_CREATE, &request), 0);
+  const UniqueFd for_reading{request.out_fd};
+  EXPECT_EQ(queue_.attach(for_reading.get()), EINVAL);
+  EXPECT_EQ(queue_.attach(device_.get()), EINVAL);
+  EXPECT_EQ(queue_.attach(-1), EBADF);
+  EXPECT_EQ(queue_.detach(index_ + 1), EINVAL);
+  ASSERT_EQ(queue_.detach(index_), 0);
+  EXPECT_EQ(queue_.attach(buffer_.get(), &index_), 0);
+}
+
+TEST_F(Queue, StopBringsBackWhatIsNotFilled) {
+  ASSERT_EQ(queue_.start(1), 0);  // nothing comes in the first second
+  for (uint32_t i = 0; i < 3; ++i)
+    ASSERT_EQ(give(i, i), 0);
+  EXPECT_EQ(queue_.start(), EBUSY);
+  ASSERT_EQ(queue_.stop(), 0);
+  for (uint32_t i = 0; i < 3; ++i) {
+    const dmawire_take taken = queue_.take();
+    EXPECT_EQ(taken.out_result, -ECANCELED);
+    EXPECT_EQ(taken.out_user_data, i);
+  }
+  dmawire_take taken;
+  EXPECT_EQ(queue_.take(&taken), ECANCELED) << "there is nothing to wait for";
+  EXPECT_EQ(queue_.status().out_canceled, 3u);
+  EXPECT_EQ(queue_.stop(), 0) << "stopping what stands is no error";
+}
+
+TEST_F(Queue, RefusesRatesItCannotKeep) {
+  EXPECT_EQ(queue_.start(UINT32_MAX), EINVAL);
+  EXPECT_EQ(queue_.status().out_running, 0u);
+}
+
+TEST_F(Queue, DoesNotWaitIfTheFileIsNonblocking) {
+  dmawire_take taken;
+  ASSERT_EQ(fcntl(device_.get(), F_SETFL, O_NONBLOCK), 0);
+  ASSERT_EQ(give(0), 0);
+  EXPECT_EQ(queue_.take(&taken), EAGAIN);
+  pollfd file{.fd = device_.get(), .events = POLLIN, .revents = 0};
+  EXPECT_EQ(poll(&file, 1, 0), 0);
+  ASSERT_EQ(queue_.start(), 0);
+  ASSERT_EQ(poll(&file, 1, 10'000), 1);
+  EXPECT_EQ(file.revents, POLLIN);
+  EXPECT_EQ(queue_.take(&taken), 0);
+}
+
+TEST_F(Queue, ASignalEndsTheWaitWithEintr) {
+  const int status = in_child([this] {
+    struct sigaction action = {};
+    action.sa_handler = [](int) {};
+    sigaction(SIGALRM, &action, nullptr);
+    dmawire_take taken;
+    if (give(0) != 0)
+      return 1;
+    ualarm(50'000, 0);
+    return queue_.take(&taken) == EINTR ? 0 : 2;
+  });
+  EXPECT_EQ(status, 0);
+  ASSERT_EQ(queue_.stop(), 0);
+}
+
+TEST_F(Queue, AWriteFenceSaysThatADeviceHasIt) {
+  EXPECT_FALSE(is_being_written());
+  for (uint32_t i = 0; i < kFrames; ++i)
+    ASSERT_EQ(give(i), 0);
+  EXPECT_TRUE(is_being_written());
+  dma_buf_export_sync_file fences{.flags = DMA_BUF_SYNC_READ, .fd = -1};
+  ASSERT_EQ(ioctl(buffer_.get(), DMA_BUF_IOCTL_EXPORT_SYNC_FILE, &fences), 0);
+  const UniqueFd sync_file{fences.fd};
+  pollfd file{.fd = sync_file.get(), .events = POLLIN, .revents = 0};
+  EXPECT_EQ(poll(&file, 1, 0), 0);
+  ASSERT_EQ(queue_.start(), 0);
+  EXPECT_EQ(poll(&file, 1, 10'000), 1);
+  for (uint32_t i = 0; i < kFrames; ++i)
+    (void)queue_.take();
+  EXPECT_FALSE(is_being_written());
+}
+
+TEST_F(Queue, FencesSignalInOrderHoweverManyRangesTheyStandFor) {
+  const uint32_t pages = 100;
+  for (uint32_t i = 0; i < pages; ++i)
+    ASSERT_EQ(queue_.give(index_, uint64_t{i} * kPage, 64), 0);
+  dma_buf_export_sync_file fences{.flags = DMA_BUF_SYNC_READ, .fd = -1};
+  ASSERT_EQ(ioctl(buffer_.get(), DMA_BUF_IOCTL_EXPORT_SYNC_FILE, &fences), 0);
+  const UniqueFd sync_file{fences.fd};
+  ASSERT_EQ(queue_.start(1000), 0);
+  pollfd file{.fd = sync_file.get(), .events = POLLIN, .revents = 0};
+  ASSERT_EQ(poll(&file, 1, 10'000), 1);
+  EXPECT_EQ(queue_.status().out_given, 0u);
+  EXPECT_FALSE(is_being_written());
+}
+
+TEST_F(Queue, AFenceOutlivesTheDmaBuf) {
+  ASSERT_EQ(give(0), 0);
+  dma_buf_export_sync_file fences{.flags = DMA_BUF_SYNC_READ, .fd = -1};
+  ASSERT_EQ(ioctl(buffer_.get(), DMA_BUF_IOCTL_EXPORT_SYNC_FILE, &fences), 0);
+  const UniqueFd sync_file{fences.fd};
+  mapping_ = Mapped{};
+  buffer_.reset();
+  device_.reset();
+  pollfd file{.fd = sync_file.get(), .events = POLLIN, .revents = 0};
+  EXPECT_EQ(poll(&file, 1, 10'000), 1) << "the end of the file stops the device";
+  sync_file_info about = {};
+  EXPECT_EQ(ioctl(sync_file.get(), SYNC_IOC_FILE_INFO, &about), 0);
+  EXPECT_EQ(about.status, 1);
+}
+
+TEST_F(Queue, TheDmaBufOutlivesTheFileThatCaptured) {
+  ASSERT_EQ(give(0), 0);
+  ASSERT_EQ(queue_.start(), 0);
+  (void)queue_.take();
+  ASSERT_EQ(give(1), 0);
+  device_.reset();
+  expect_frame(frame_at(0), 0);
+  EXPECT_FALSE(is_being_written());
+  const UniqueFd again = open_device();
+  EXPECT_EQ(CaptureQueue{again.get()}.attach(buffer_.get()), 0);
+}
+
+/// The same as requests of an io_uring.
+class UringCapture : public Queue {
+ protected:
+  void prepare(io_uring_sqe* sqe, dmawire_uring_capture* capture, uint32_t frame) const {
+    *capture = {.size = sizeof(*capture),
+                .index = index_,
+                .length = kFrame,
+                .offset = uint64_t{frame} * kFrame};
+    io_uring_prep_rw(IORING_OP_URING_CMD, sqe, device_.get(), capture, 0, 0);
+    sqe->cmd_op = DMAWIRE_URING_CMD_CAPTURE;
+  }
+
+  SlotRing ring_;
+  dmawire_uring_capture captures_[kFrames];
+};
+
+TEST_F(UringCapture, CompletesWhenTheRangeIsFilled) {
+  for (uint32_t i = 0; i < kFrames; ++i)
+    ring_.submit([&](io_uring_sqe* sqe) { prepare(sqe, &captures_[i], i); });
+  EXPECT_EQ(queue_.status().out_given, kFrames);
+  EXPECT_EQ(io_uring_cq_ready(ring_.get()), 0u);
+  ASSERT_EQ(queue_.start(), 0);
+  for (uint32_t i = 0; i < kFrames; ++i) {
+    EXPECT_EQ(ring_.next_result(), static_cast<int>(kFrame));
+    EXPECT_EQ(captures_[i].out_sequence, i);
+    EXPECT_NE(captures_[i].out_timestamp, 0u);
+    EXPECT_EQ(captures_[i].out_lost, 0u);
+    expect_frame(frame_at(uint64_t{i} * kFrame), i);
+  }
+}
+
+TEST_F(UringCapture, IsRefusedAsGiveIs) {
+  dmawire_uring_capture capture;
+  const auto result_of = [&](auto spoil) {
+    return ring_.result_of([&](io_uring_sqe* sqe) {
+      prepare(sqe, &capture, 0);
+      spoil(*sqe, capture);
+    });
+  };
+  EXPECT_EQ(result_of([](auto&, auto& c) { c.flags = 1; }), -EINVAL);
+  EXPECT_EQ(result_of([](auto&, auto& c) { c.size = 47; }), -EINVAL);
+  EXPECT_EQ(result_of([](auto&, auto& c) { c.size = 8192; }), -E2BIG);
+  EXPECT_EQ(result_of([](auto&, auto& c) { c.index = 7; }), -EINVAL);
+  EXPECT_EQ(result_of([](auto&, auto& c) { c.offset = 1; }), -EINVAL);
+  EXPECT_EQ(result_of([](auto& s, auto&) { s.addr = 16; }), -EFAULT);
+  ASSERT_EQ(give(0), 0);
+  EXPECT_EQ(result_of([](auto&, auto&) {}), -EBUSY);
+}
+
+TEST_F(UringCapture, StopCompletesItWithEcanceled) {
+  ring_.submit([&](io_uring_sqe* sqe) { prepare(sqe, &captures_[0], 0); });
+  ASSERT_EQ(queue_.start(1), 0);
+  ASSERT_EQ(queue_.stop(), 0);
+  EXPECT_EQ(ring_.next_result(), -ECANCELED);
+}
+
+TEST_F(UringCapture, TheEndOfTheRingStopsTheDevice) {
+  for (uint32_t i = 0; i < kFrames; ++i)
+    ring_.submit([&](io_uring_sqe* sqe) { prepare(sqe, &captures_[i], i); });
+  ASSERT_EQ(queue_.start(1), 0);
+  ring_.end();
+  for (int tries = 100; queue_.status().out_given > 0 && tries > 0; --tries)
+    std::this_thread::sleep_for(50ms);
+  EXPECT_EQ(queue_.status().out_given, 0u);
+  EXPECT_EQ(queue_.status().out_running, 0u);
+}
+
+TEST_F(UringCapture, AProcessMayBeKilledInTheMiddleOfIt) {
+  const int status = in_child([this] {
+    SlotRing ring;
+    for (uint32_t i = 0; i < kFrames; ++i)
+      ring.submit([&](io_uring_sqe* sqe) { prepare(sqe, &captures_[i], i); });
+    if (queue_.start(1) != 0)
+      return 1;
+    return raise(SIGKILL);
+  });
+  EXPECT_EQ(status, 128 + SIGKILL);
+  for (int tries = 100; queue_.status().out_given > 0 && tries > 0; --tries)
+    std::this_thread::sleep_for(50ms);
+  EXPECT_EQ(queue_.status().out_given, 0u);
+  EXPECT_EQ(queue_.start(), 0) << "the file is still ours and can capture again";
+}
+
+TEST_F(UringCapture, AResultThatCannotBeWrittenIsEfaultAndTheRangeIsBack) {
+  Mapped memory(-1, kPage, 0, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+  auto* capture = reinterpret_cast<dmawire_uring_capture*>(memory.data());
+  ring_.submit([&](io_uring_sqe* sqe) { prepare(sqe, capture, 0); });
+  ASSERT_EQ(mprotect(memory.data(), kPage, PROT_READ), 0);
+  ASSERT_EQ(queue_.start(), 0);
+  EXPECT_EQ(ring_.next_result(), -EFAULT);
+  EXPECT_EQ(give(0), 0);
+}
+
+}  // namespace
+}  // namespace dmawire::test
