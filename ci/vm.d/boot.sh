@@ -109,7 +109,7 @@ guest_arguments() {
 }
 
 make_initrd() {
-	cat "$BASE_CPIO" "$MODULE_CPIO" "${PROGRAM_CPIOS[@]}" >"$RUN_DIR/initrd"
+	cat "$BASE_CPIO" "$MODULE_CPIO" ${TEST_MODULE_CPIO:+"$TEST_MODULE_CPIO"} "${PROGRAM_CPIOS[@]}" >"$RUN_DIR/initrd"
 	run_archive "$RUN_DIR/own" "$@" >>"$RUN_DIR/initrd"
 	rm -rf "$RUN_DIR/own"
 }

@@ -32,6 +32,7 @@ build_all() {
 	local program
 	printf '%s\n' "$CHECKOUT" >"$BUILD/checkout"
 	build_module
+	[[ $TESTS == no ]] || build_test_modules
 	for program in "${PROGRAMS[@]}"; do
 		build_program "$program"
 	done
@@ -58,6 +59,18 @@ compile_module() {
 	quietly "building the module for $KERNEL_VERSION" in_root --bind "$CHECKOUT:/src:ro" --bind "$MODULE_DIR:/build" -- \
 		/parts/compile-module "$KERNEL_VERSION" "$MODULE_CFLAGS"
 	find "$MODULE_DIR/kmod" -name dmawire.ko | grep -q . || die "make -C kmod made no dmawire.ko"
+}
+
+# Those in tests/drivers; docs has the source of one of them.
+build_test_modules() {
+	local key
+	key=$(key_of "$(<"$MODULE_DIR.stamp")" "$(fingerprint "$CHECKOUT/tests/drivers" "$CHECKOUT/docs")")
+	once "$MODULE_DIR-tests.stamp" "$key" compile_test_modules
+}
+
+compile_test_modules() {
+	quietly "building the modules for tests" in_root --bind "$CHECKOUT:/src:ro" --bind "$MODULE_DIR:/build" -- \
+		/parts/compile-test-modules "$KERNEL_VERSION"
 }
 
 build_program() {

@@ -11,7 +11,7 @@ pack() {
 		cpio --quiet --null --create --format=newc --owner=+0:+0 --io-size=1048576)
 }
 
-# Sets BASE_CPIO, MODULE_CPIO and PROGRAM_CPIOS.
+# Sets BASE_CPIO, MODULE_CPIO, PROGRAM_CPIOS and TEST_MODULE_CPIO.
 ensure_archives() {
 	local key
 	key=$(key_of "$KERNEL_VERSION" "$(<"$ROOT/.dmawire-stamp")" "${GUEST_COMMANDS[@]}" "${MACHINE_MODULES[@]}" \
@@ -21,6 +21,8 @@ ensure_archives() {
 	MODULE_CPIO=$MODULE_DIR.cpio
 	PROGRAM_CPIOS=("${PROGRAMS[@]/#/$PROGRAM_DIR-}")
 	PROGRAM_CPIOS=("${PROGRAM_CPIOS[@]/%/.cpio}")
+	TEST_MODULE_CPIO=
+	[[ $TESTS == no ]] || TEST_MODULE_CPIO=$MODULE_DIR-tests.cpio
 	locked "build-$(basename "$BUILD")" make_build_archives
 }
 
@@ -48,6 +50,7 @@ forget_old_bases() {
 
 make_build_archives() {
 	once "$MODULE_CPIO.stamp" "$(<"$MODULE_DIR.stamp") $BASE_CPIO" make_module_archive
+	[[ $TESTS == no ]] || once "$TEST_MODULE_CPIO.stamp" "$(<"$MODULE_DIR-tests.stamp")" make_test_module_archive
 	local program
 	for program in "${PROGRAMS[@]}"; do
 		once "$PROGRAM_DIR-$program.cpio.stamp" "$(<"$PROGRAM_DIR-$program.stamp")" \
@@ -69,6 +72,17 @@ make_module_archive() {
 	rm -rf "${dir:?}/usr/lib/modules/$KERNEL_VERSION/kernel" "${dir:?}/lib"
 	pack "$dir" >"$MODULE_CPIO.tmp"
 	mv "$MODULE_CPIO.tmp" "$MODULE_CPIO"
+	rm -rf "$dir"
+}
+
+# They are loaded by their path, not by modprobe.
+make_test_module_archive() {
+	local dir=$MODULE_DIR-tests.stage
+	rm -rf "$dir"
+	mkdir -p "$dir/usr/lib/modules/$KERNEL_VERSION/extra"
+	cp -t "$dir/usr/lib/modules/$KERNEL_VERSION/extra" "$MODULE_DIR"/tests/drivers/*.ko
+	pack "$dir" >"$TEST_MODULE_CPIO.tmp"
+	mv "$TEST_MODULE_CPIO.tmp" "$TEST_MODULE_CPIO"
 	rm -rf "$dir"
 }
 

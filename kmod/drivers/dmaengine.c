@@ -1,0 +1,545 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * DMA controllers that Linux drives (drivers/dma), as devices that capture:
+ *
+ * - A peripheral that a controller reads from on request, described in the
+ *   device tree. Each transfer is one descriptor that is queued at once, so that
+ *   the controller goes from frame to frame by itself.
+ *
+ *	capture {
+ *		compatible = "dmawire,dmaengine";
+ *		dmas = <&dma 5>;
+ *		dma-names = "rx";
+ *		dmawire,source = /bits/ 64 <0x7e203004>;
+ *		dmawire,width = <4>;
+ *		dmawire,burst = <1>;
+ *	};
+ *
+ *   The source is the register to read from, by the address that the controller
+ *   has for it; width is in bytes, burst in reads a request, 1 if not given.
+ *
+ * - A controller that copies memory. The CPU makes up a frame, and the controller
+ *   copies it to where the transfer wants it. There are drivers that must sleep
+ *   to prepare a copy, so a work item does one after the other.
+ *
+ * There is no cyclic mode: it wants a ring that the controller goes around in
+ * forever, and what is given here comes and goes one by one.
+ *
+ * The memory is mapped for the controller, since that is what writes to it.
+ */
+#include <linux/cleanup.h>
+#include <linux/completion.h>
+#include <linux/dma-mapping.h>
+#include <linux/dmaengine.h>
+#include <linux/err.h>
+#include <linux/list.h>
+#include <linux/lockdep.h>
+#include <linux/minmax.h>
+#include <linux/mod_devicetable.h>
+#include <linux/module.h>
+#include <linux/platform_device.h>
+#include <linux/property.h>
+#include <linux/scatterlist.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/string.h>
+#include <linux/timekeeping.h>
+#include <linux/workqueue.h>
+
+#include <dmawire/device.h>
+
+#include "frame.h"
+
+#define ENGINE_NAME "dmawire_dmaengine"
+
+/* Longest frame that is copied. */
+#define ENGINE_MAX_FRAME SZ_64K
+
+/* To copy a segment; no controller is that slow. */
+#define ENGINE_TIMEOUT (1 * HZ)
+
+static char *memcpy_channel = "any";
+module_param(memcpy_channel, charp, 0444);
+MODULE_PARM_DESC(memcpy_channel, "Channel that copies memory: its name, such as dma0chan2, or any, or none (default any)");
+
+/**
+ * struct engine - a channel of a DMA controller
+ * @chan: the channel
+ * @dev: its controller, for which memory is mapped
+ * @capture: what it is for dmawire
+ * @lock: protects @transfers, @jobs and @running; also taken in callbacks
+ * @running: between start and stop; else nothing more may be issued
+ * @sequence: number of the next frame
+ * @jobs: of a peripheral: what the controller has, in order
+ * @transfers: of copies: those that wait for @work
+ * @work: of copies: does them
+ * @copied: of copies: the controller has copied, or will not any more
+ * @result: of copies: what it said then
+ * @source: of copies: the frame as the CPU made it
+ * @source_address: the same for the controller
+ */
+struct engine {
+	struct dma_chan *chan;
+	struct device *dev;
+	struct dmawire_device *capture;
+	spinlock_t lock;
+	bool running;
+	u64 sequence;
+	struct list_head jobs;
+	struct list_head transfers;
+	struct work_struct work;
+	struct completion copied;
+	enum dmaengine_tx_result result;
+	void *source;
+	dma_addr_t source_address;
+};
+
+/**
+ * struct engine_job - a transfer that the controller has
+ * @engine: whose
+ * @transfer: the transfer
+ * @sgt: its segments, as the controller's driver wants them
+ * @node: in the engine's list of jobs
+ */
+struct engine_job {
+	struct engine *engine;
+	struct dmawire_transfer *transfer;
+	struct sg_table sgt;
+	struct list_head node;
+};
+
+static int engine_start(struct dmawire_device *device, u32 rate)
+{
+	struct engine *engine = dmawire_device_priv(device);
+
+	guard(spinlock_irqsave)(&engine->lock);
+	engine->sequence = 0;
+	engine->running = true;
+	return 0;
+}
+
+/* Issues a descriptor, unless the engine was stopped meanwhile. */
+static int engine_issue(struct engine *engine,
+			struct dma_async_tx_descriptor *descriptor)
+{
+	lockdep_assert_held(&engine->lock);
+
+	if (!engine->running)
+		return -ECANCELED;
+	if (dma_submit_error(dmaengine_submit(descriptor)))
+		return -EIO;
+	dma_async_issue_pending(engine->chan);
+	return 0;
+}
+
+/* No callback runs any more when this returns. */
+static void engine_terminate(struct engine *engine)
+{
+	scoped_guard(spinlock_irqsave, &engine->lock)
+		engine->running = false;
+	dmaengine_terminate_sync(engine->chan);
+}
+
+static struct engine_job *engine_job_create(struct engine *engine,
+					    struct dmawire_transfer *transfer)
+{
+	struct dmawire_segment segment;
+	struct engine_job *job;
+	struct scatterlist *sg;
+	unsigned int i;
+
+	job = kzalloc_obj(*job, GFP_KERNEL);
+	if (!job)
+		return NULL;
+	if (sg_alloc_table(&job->sgt, transfer->nr_segments, GFP_KERNEL)) {
+		kfree(job);
+		return NULL;
+	}
+
+	job->engine = engine;
+	job->transfer = transfer;
+	for_each_sgtable_dma_sg(&job->sgt, sg, i) {
+		segment = dmawire_transfer_segment(transfer, i);
+		sg_dma_address(sg) = segment.address;
+		sg_dma_len(sg) = segment.length;
+	}
+	return job;
+}
+
+static void engine_job_destroy(struct engine_job *job)
+{
+	sg_free_table(&job->sgt);
+	kfree(job);
+}
+
+/* Called for one job after the other. */
+static void slave_callback(void *data, const struct dmaengine_result *result)
+{
+	struct engine_job *job = data;
+	struct dmawire_transfer *transfer = job->transfer;
+	struct dmawire_frame frame = {
+		.length = transfer->length - result->residue,
+		.sequence = job->engine->sequence++,
+		.timestamp = ktime_get_ns(),
+	};
+
+	scoped_guard(spinlock_irqsave, &job->engine->lock)
+		list_del(&job->node);
+	engine_job_destroy(job);
+
+	if (result->result == DMA_TRANS_NOERROR)
+		dmawire_transfer_done(transfer, &frame);
+	else
+		dmawire_transfer_failed(transfer);
+}
+
+static int slave_submit(struct dmawire_device *device,
+			struct dmawire_transfer *transfer)
+{
+	struct engine *engine = dmawire_device_priv(device);
+	struct dma_async_tx_descriptor *descriptor;
+	struct engine_job *job;
+	int ret = -ENOMEM;
+
+	job = engine_job_create(engine, transfer);
+	if (!job)
+		return -ENOMEM;
+
+	descriptor = dmaengine_prep_slave_sg(engine->chan, job->sgt.sgl,
+					     job->sgt.nents, DMA_DEV_TO_MEM,
+					     DMA_PREP_INTERRUPT);
+	if (!descriptor)
+		goto err_destroy_job;
+	descriptor->callback_result = slave_callback;
+	descriptor->callback_param = job;
+
+	scoped_guard(spinlock_irqsave, &engine->lock) {
+		ret = engine_issue(engine, descriptor);
+		if (!ret)
+			list_add_tail(&job->node, &engine->jobs);
+	}
+	if (ret)
+		goto err_destroy_job;
+	return 0;
+
+err_destroy_job:
+	engine_job_destroy(job);
+	return ret;
+}
+
+static void slave_stop(struct dmawire_device *device)
+{
+	struct engine *engine = dmawire_device_priv(device);
+	struct engine_job *job, *next;
+
+	engine_terminate(engine);
+	list_for_each_entry_safe(job, next, &engine->jobs, node)
+		engine_job_destroy(job);
+	INIT_LIST_HEAD(&engine->jobs);
+}
+
+static const struct dmawire_device_ops slave_ops = {
+	.start = engine_start,
+	.stop = slave_stop,
+	.submit = slave_submit,
+};
+
+static void memcpy_callback(void *data, const struct dmaengine_result *result)
+{
+	struct engine *engine = data;
+
+	engine->result = result->result;
+	complete(&engine->copied);
+}
+
+static int memcpy_segment(struct engine *engine, size_t offset,
+			  const struct dmawire_segment *segment)
+{
+	struct dma_async_tx_descriptor *descriptor;
+	int ret;
+
+	descriptor = dmaengine_prep_dma_memcpy(engine->chan, segment->address,
+					       engine->source_address + offset,
+					       segment->length,
+					       DMA_PREP_INTERRUPT);
+	if (!descriptor)
+		return -ENOMEM;
+	descriptor->callback_result = memcpy_callback;
+	descriptor->callback_param = engine;
+
+	scoped_guard(spinlock_irqsave, &engine->lock) {
+		reinit_completion(&engine->copied);
+		ret = engine_issue(engine, descriptor);
+	}
+	if (ret)
+		return ret;
+	if (!wait_for_completion_timeout(&engine->copied, ENGINE_TIMEOUT)) {
+		dmaengine_terminate_sync(engine->chan);
+		return -ETIMEDOUT;
+	}
+	return engine->result == DMA_TRANS_NOERROR ? 0 : -EIO;
+}
+
+static int memcpy_fill(struct engine *engine, struct dmawire_transfer *transfer,
+		       size_t length)
+{
+	struct dmawire_segment segment;
+	int ret;
+
+	dma_sync_single_for_cpu(engine->dev, engine->source_address, length,
+				DMA_TO_DEVICE);
+	dmawire_frame_make(engine->source, length, engine->sequence);
+	dma_sync_single_for_device(engine->dev, engine->source_address, length,
+				   DMA_TO_DEVICE);
+
+	for (size_t done = 0, i = 0; done < length; done += segment.length) {
+		segment = dmawire_transfer_segment(transfer, i++);
+		segment.length = min(segment.length, length - done);
+		ret = memcpy_segment(engine, done, &segment);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+static void memcpy_capture(struct engine *engine,
+			   struct dmawire_transfer *transfer)
+{
+	struct dmawire_frame frame = {
+		.length = min_t(size_t, transfer->length, ENGINE_MAX_FRAME),
+	};
+	int ret;
+
+	ret = memcpy_fill(engine, transfer, frame.length);
+	if (!READ_ONCE(engine->running))
+		return; /* the core takes it back */
+	if (ret) {
+		dev_err(engine->dev, "%s: cannot copy: %d\n",
+			dma_chan_name(engine->chan), ret);
+		dmawire_transfer_failed(transfer);
+		return;
+	}
+
+	frame.sequence = engine->sequence++;
+	frame.timestamp = ktime_get_ns();
+	dmawire_transfer_done(transfer, &frame);
+}
+
+static struct dmawire_transfer *memcpy_next_transfer(struct engine *engine)
+{
+	struct dmawire_transfer *transfer;
+
+	guard(spinlock_irqsave)(&engine->lock);
+	transfer = list_first_entry_or_null(&engine->transfers,
+					    struct dmawire_transfer, node);
+	if (transfer)
+		list_del(&transfer->node);
+	return transfer;
+}
+
+static void memcpy_work(struct work_struct *work)
+{
+	struct engine *engine = container_of(work, struct engine, work);
+	struct dmawire_transfer *transfer;
+
+	while ((transfer = memcpy_next_transfer(engine)))
+		memcpy_capture(engine, transfer);
+}
+
+static int memcpy_submit(struct dmawire_device *device,
+			 struct dmawire_transfer *transfer)
+{
+	struct engine *engine = dmawire_device_priv(device);
+
+	if (transfer->length < sizeof(struct dmawire_frame_header))
+		return -EINVAL;
+
+	scoped_guard(spinlock_irqsave, &engine->lock)
+		list_add_tail(&transfer->node, &engine->transfers);
+	queue_work(system_long_wq, &engine->work);
+	return 0;
+}
+
+static void memcpy_stop(struct dmawire_device *device)
+{
+	struct engine *engine = dmawire_device_priv(device);
+
+	scoped_guard(spinlock_irqsave, &engine->lock)
+		INIT_LIST_HEAD(&engine->transfers);
+	engine_terminate(engine);
+	complete(&engine->copied);
+	cancel_work_sync(&engine->work);
+}
+
+static const struct dmawire_device_ops memcpy_ops = {
+	.start = engine_start,
+	.stop = memcpy_stop,
+	.submit = memcpy_submit,
+};
+
+static int engine_register_slave(struct engine *engine, struct device *node)
+{
+	struct dmawire_device_params params = {
+		.name = "dmaengine",
+		.ops = &slave_ops,
+		.priv = engine,
+	};
+	struct dma_slave_config config = { .direction = DMA_DEV_TO_MEM };
+	u32 width, burst = 1;
+	u64 source;
+	int ret;
+
+	ret = device_property_read_u64(node, "dmawire,source", &source);
+	if (!ret)
+		ret = device_property_read_u32(node, "dmawire,width", &width);
+	if (ret)
+		return dev_err_probe(node, ret, "source or width missing\n");
+	device_property_read_u32(node, "dmawire,burst", &burst);
+
+	config.src_addr = source;
+	config.src_addr_width = width;
+	config.src_maxburst = burst;
+	ret = dmaengine_slave_config(engine->chan, &config);
+	if (ret)
+		return dev_err_probe(node, ret, "refused by the controller\n");
+
+	params.alignment = width;
+	engine->capture = dmawire_device_register(engine->dev, &params);
+	return PTR_ERR_OR_ZERO(engine->capture);
+}
+
+static int engine_register_memcpy(struct engine *engine)
+{
+	const struct dmawire_device_params params = {
+		.name = "dmaengine",
+		.ops = &memcpy_ops,
+		.priv = engine,
+		.alignment = BIT(engine->chan->device->copy_align),
+		.frame_headers = true,
+	};
+
+	engine->source = dma_alloc_noncoherent(engine->dev, ENGINE_MAX_FRAME,
+					       &engine->source_address,
+					       DMA_TO_DEVICE, GFP_KERNEL);
+	if (!engine->source)
+		return -ENOMEM;
+
+	engine->capture = dmawire_device_register(engine->dev, &params);
+	if (!IS_ERR(engine->capture))
+		return 0;
+
+	dma_free_noncoherent(engine->dev, ENGINE_MAX_FRAME, engine->source,
+			     engine->source_address, DMA_TO_DEVICE);
+	return PTR_ERR(engine->capture);
+}
+
+static bool has_name(struct dma_chan *chan, void *name)
+{
+	return !strcmp(dma_chan_name(chan), name);
+}
+
+static struct dma_chan *request_memcpy_channel(void)
+{
+	struct dma_chan *chan;
+	dma_cap_mask_t mask;
+
+	dma_cap_zero(mask);
+	dma_cap_set(DMA_MEMCPY, mask);
+	if (!strcmp(memcpy_channel, "any"))
+		return dma_request_chan_by_mask(&mask);
+
+	chan = dma_request_channel(mask, has_name, memcpy_channel);
+	return chan ?: ERR_PTR(-ENODEV);
+}
+
+static int engine_probe(struct platform_device *pdev)
+{
+	struct device *node = &pdev->dev;
+	struct engine *engine;
+	int ret;
+
+	engine = devm_kzalloc(node, sizeof(*engine), GFP_KERNEL);
+	if (!engine)
+		return -ENOMEM;
+
+	spin_lock_init(&engine->lock);
+	INIT_LIST_HEAD(&engine->jobs);
+	INIT_LIST_HEAD(&engine->transfers);
+	INIT_WORK(&engine->work, memcpy_work);
+	init_completion(&engine->copied);
+	platform_set_drvdata(pdev, engine);
+
+	engine->chan = dev_fwnode(node) ? dma_request_chan(node, "rx") :
+					  request_memcpy_channel();
+	if (IS_ERR(engine->chan))
+		return dev_err_probe(node, PTR_ERR(engine->chan), "no channel\n");
+
+	engine->dev = dmaengine_get_dma_device(engine->chan);
+	ret = dev_fwnode(node) ? engine_register_slave(engine, node) :
+				 engine_register_memcpy(engine);
+	if (ret)
+		dma_release_channel(engine->chan);
+	return ret;
+}
+
+static void engine_remove(struct platform_device *pdev)
+{
+	struct engine *engine = platform_get_drvdata(pdev);
+
+	dmawire_device_unregister(engine->capture);
+	if (engine->source)
+		dma_free_noncoherent(engine->dev, ENGINE_MAX_FRAME,
+				     engine->source, engine->source_address,
+				     DMA_TO_DEVICE);
+	dma_release_channel(engine->chan);
+}
+
+static const struct of_device_id engine_of_match[] = {
+	{ .compatible = "dmawire,dmaengine" },
+	{ }
+};
+MODULE_DEVICE_TABLE(of, engine_of_match);
+
+static struct platform_driver engine_driver = {
+	.driver = {
+		.name = ENGINE_NAME,
+		.of_match_table = engine_of_match,
+	},
+	.probe = engine_probe,
+	.remove = engine_remove,
+};
+
+/* Stands for the channel that copies memory, which no device tree knows. */
+static struct platform_device *memcpy_device;
+
+static int __init engine_init(void)
+{
+	int ret;
+
+	ret = platform_driver_register(&engine_driver);
+	if (ret || !strcmp(memcpy_channel, "none"))
+		return ret;
+
+	memcpy_device = platform_device_register_simple(ENGINE_NAME,
+							PLATFORM_DEVID_NONE,
+							NULL, 0);
+	if (!IS_ERR(memcpy_device))
+		return 0;
+
+	platform_driver_unregister(&engine_driver);
+	return PTR_ERR(memcpy_device);
+}
+
+static void __exit engine_exit(void)
+{
+	platform_device_unregister(memcpy_device);
+	platform_driver_unregister(&engine_driver);
+}
+
+module_init(engine_init);
+module_exit(engine_exit);
+
+MODULE_DESCRIPTION("dmawire: DMA controllers that Linux drives");
+MODULE_AUTHOR("dmawire");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A driver for tests: a bus master made of software, which writes where it was
+ * told to through the DMA address, and which breaks one rule of
+ * <dmawire/device.h> if told so.
+ */
+#include <linux/cleanup.h>
+#include <linux/delay.h>
+#include <linux/dma-direct.h>
+#include <linux/dma-mapping.h>
+#include <linux/err.h>
+#include <linux/io.h>
+#include <linux/jiffies.h>
+#include <linux/list.h>
+#include <linux/minmax.h>
+#include <linux/module.h>
+#include <linux/platform_device.h>
+#include <linux/sizes.h>
+#include <linux/spinlock.h>
+#include <linux/string.h>
+#include <linux/workqueue.h>
+
+#include <dmawire/device.h>
+
+#include "frame.h"
+
+#define BROKEN_MAX_FRAME SZ_64K
+
+/* From a transfer to its frame. */
+#define BROKEN_PERIOD msecs_to_jiffies(10)
+
+/* How late is what comes too late. */
+#define BROKEN_LATE_MS 30
+
+enum broken_fault {
+	BROKEN_NONE,
+	BROKEN_EARLY,
+	BROKEN_TWICE,
+	BROKEN_TOO_LONG,
+	BROKEN_AFTER_STOP,
+	BROKEN_HANG,
+	BROKEN_DROPS,
+};
+
+static const char *const fault_names[] = {
+	[BROKEN_NONE] = "none",
+	[BROKEN_EARLY] = "early",
+	[BROKEN_TWICE] = "twice",
+	[BROKEN_TOO_LONG] = "too_long",
+	[BROKEN_AFTER_STOP] = "after_stop",
+	[BROKEN_HANG] = "hang",
+	[BROKEN_DROPS] = "drops",
+};
+
+static char *fault = "none";
+module_param(fault, charp, 0444);
+MODULE_PARM_DESC(fault, "none; early: done before it is written; twice: done twice; too_long: longer than the transfer; after_stop: done after stop() returned; hang: never done; drops: every second frame has no room");
+
+static int broken_fault;
+static struct platform_device *broken_parent;
+static struct dmawire_device *broken_device;
+
+/* Protects broken_transfers. */
+static DEFINE_SPINLOCK(broken_lock);
+static LIST_HEAD(broken_transfers);
+
+/* The work's. */
+static u64 broken_sequence;
+static u8 broken_source[BROKEN_MAX_FRAME] __aligned(8);
+
+static void broken_work_fn(struct work_struct *work);
+static DECLARE_DELAYED_WORK(broken_work, broken_work_fn);
+
+static void broken_write(const struct dmawire_segment *segment, size_t offset,
+			 size_t length)
+{
+	phys_addr_t to = dma_to_phys(&broken_parent->dev, segment->address);
+
+	memcpy(phys_to_virt(to), broken_source + offset,
+	       min(segment->length, length - offset));
+}
+
+static void broken_fill(struct dmawire_transfer *transfer, size_t length)
+{
+	struct dmawire_segment segment;
+
+	for (size_t done = 0, i = 0; done < length; done += segment.length) {
+		segment = dmawire_transfer_segment(transfer, i++);
+		broken_write(&segment, done, length);
+	}
+}
+
+static void broken_capture(struct dmawire_transfer *transfer)
+{
+	struct dmawire_frame frame = {
+		.length = min(transfer->length, BROKEN_MAX_FRAME),
+		.sequence = broken_sequence,
+		.timestamp = ktime_get_ns(),
+	};
+	size_t length = frame.length;
+
+	broken_sequence += broken_fault == BROKEN_DROPS ? 2 : 1;
+	dmawire_frame_make(broken_source, length, frame.sequence);
+	broken_fill(transfer, length);
+	if (broken_fault == BROKEN_TOO_LONG)
+		frame.length = transfer->length + 1;
+
+	dmawire_transfer_done(transfer, &frame);
+	if (broken_fault == BROKEN_TWICE)
+		dmawire_transfer_done(transfer, &frame);
+}
+
+/* As it looks if the device is not waited for, or memory not synced. */
+static void broken_capture_early(struct dmawire_transfer *transfer)
+{
+	struct dmawire_segment first = dmawire_transfer_segment(transfer, 0);
+	struct dmawire_frame frame = {
+		.length = min(first.length, BROKEN_MAX_FRAME),
+		.sequence = broken_sequence,
+		.timestamp = ktime_get_ns(),
+	};
+
+	dmawire_frame_make(broken_source, frame.length, broken_sequence++);
+	dmawire_transfer_done(transfer, &frame);
+	msleep(BROKEN_LATE_MS);
+	broken_write(&first, 0, frame.length);
+}
+
+static struct dmawire_transfer *broken_next_transfer(void)
+{
+	struct dmawire_transfer *transfer;
+
+	guard(spinlock)(&broken_lock);
+	transfer = list_first_entry_or_null(&broken_transfers,
+					    struct dmawire_transfer, node);
+	if (transfer)
+		list_del(&transfer->node);
+	return transfer;
+}
+
+static void broken_work_fn(struct work_struct *work)
+{
+	struct dmawire_transfer *transfer;
+
+	while ((transfer = broken_next_transfer())) {
+		if (broken_fault == BROKEN_EARLY)
+			broken_capture_early(transfer);
+		else if (broken_fault == BROKEN_AFTER_STOP)
+			dmawire_transfer_failed(transfer);
+		else
+			broken_capture(transfer);
+	}
+}
+
+static int broken_start(struct dmawire_device *device, u32 rate)
+{
+	broken_sequence = 0;
+	return 0;
+}
+
+/* Forgets what it has, unless it will be late with it. */
+static void broken_stop(struct dmawire_device *device)
+{
+	cancel_delayed_work_sync(&broken_work);
+	if (broken_fault == BROKEN_AFTER_STOP) {
+		schedule_delayed_work(&broken_work,
+				      msecs_to_jiffies(BROKEN_LATE_MS));
+		return;
+	}
+	guard(spinlock)(&broken_lock);
+	INIT_LIST_HEAD(&broken_transfers);
+}
+
+static int broken_submit(struct dmawire_device *device,
+			 struct dmawire_transfer *transfer)
+{
+	if (transfer->length < sizeof(struct dmawire_frame_header))
+		return -EINVAL;
+
+	scoped_guard(spinlock, &broken_lock)
+		list_add_tail(&transfer->node, &broken_transfers);
+	if (broken_fault != BROKEN_HANG && broken_fault != BROKEN_AFTER_STOP)
+		schedule_delayed_work(&broken_work, BROKEN_PERIOD);
+	return 0;
+}
+
+static const struct dmawire_device_ops broken_ops = {
+	.start = broken_start,
+	.stop = broken_stop,
+	.submit = broken_submit,
+};
+
+static int broken_register(void)
+{
+	const struct dmawire_device_params params = {
+		.name = "broken",
+		.ops = &broken_ops,
+		.frame_headers = true,
+	};
+
+	broken_device = dmawire_device_register(&broken_parent->dev, &params);
+	return PTR_ERR_OR_ZERO(broken_device);
+}
+
+static int __init broken_init(void)
+{
+	const struct platform_device_info parent = {
+		.name = "dmawire_broken",
+		.id = PLATFORM_DEVID_NONE,
+		.dma_mask = DMA_BIT_MASK(64),
+	};
+	int ret;
+
+	broken_fault = match_string(fault_names, ARRAY_SIZE(fault_names), fault);
+	if (broken_fault < 0)
+		return broken_fault;
+
+	broken_parent = platform_device_register_full(&parent);
+	if (IS_ERR(broken_parent))
+		return PTR_ERR(broken_parent);
+
+	/* Software does not see memory through an IOMMU. */
+	ret = device_iommu_mapped(&broken_parent->dev) ? -ENODEV :
+							 broken_register();
+	if (ret)
+		platform_device_unregister(broken_parent);
+	return ret;
+}
+
+static void __exit broken_exit(void)
+{
+	dmawire_device_unregister(broken_device);
+	cancel_delayed_work_sync(&broken_work);
+	platform_device_unregister(broken_parent);
+}
+
+module_init(broken_init);
+module_exit(broken_exit);
+
+MODULE_DESCRIPTION("dmawire: a driver for tests that breaks the rules");
+MODULE_AUTHOR("dmawire");
+MODULE_LICENSE("GPL");

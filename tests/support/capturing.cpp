@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT
+#include "capturing.hpp"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "abi.hpp"
+
+namespace dmawire::test {
+namespace {
+
+constexpr int kTakeMilliseconds = 20'000;
+
+/// A request with its size set, as all of them begin.
+template <typename T>
+T request() {
+  T argument = {};
+  argument.size = sizeof(argument);
+  return argument;
+}
+
+}  // namespace
+
+DriverModule::DriverModule(std::string name, const std::string& parameters)
+    : name_(std::move(name)) {
+  utsname kernel = {};
+  uname(&kernel);
+  const std::string path =
+      std::string("/lib/modules/") + kernel.release + "/extra/" + name_ + ".ko";
+  const UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  EXPECT_TRUE(file.valid() && syscall(SYS_finit_module, file.get(), parameters.c_str(), 0) == 0)
+      << path << ": " << strerror(errno);
+}
+
+DriverModule::~DriverModule() {
+  EXPECT_EQ(syscall(SYS_delete_module, name_.c_str(), O_NONBLOCK), 0)
+      << name_ << ": " << strerror(errno);
+}
+
+UniqueFd open_driver(const std::string& name) {
+  for (int i = 0; i < 64; ++i) {
+    const std::string path = "/dev/dmawire" + std::to_string(i);
+    UniqueFd device(open(path.c_str(), O_RDWR | O_CLOEXEC));
+    if (device.valid() && name == info(device.get()).out_driver)
+      return device;
+  }
+  return {};
+}
+
+Capturing::Capturing(const std::string& driver, size_t length)
+    : device_(open_driver(driver)),
+      buffer_(create_buffer(device_.get(), length)),
+      memory_(buffer_.get(), length) {
+  auto argument = request<dmawire_attach>();
+  argument.fd = buffer_.get();
+  const int error = call(device_.get(), DMAWIRE_IOC_ATTACH, &argument);
+  EXPECT_EQ(error, 0) << "ATTACH: " << strerror(error);
+  index_ = argument.out_index;
+}
+
+int Capturing::give(uint64_t offset, uint32_t length) {
+  auto argument = request<dmawire_give>();
+  argument.index = index_;
+  argument.offset = offset;
+  argument.length = length;
+  return call(device_.get(), DMAWIRE_IOC_GIVE, &argument);
+}
+
+int Capturing::start(uint32_t rate) {
+  auto argument = request<dmawire_start>();
+  argument.rate = rate;
+  return call(device_.get(), DMAWIRE_IOC_START, &argument);
+}
+
+int Capturing::stop() {
+  auto argument = request<dmawire_stop>();
+  return call(device_.get(), DMAWIRE_IOC_STOP, &argument);
+}
+
+int Capturing::detach() {
+  auto argument = request<dmawire_detach>();
+  argument.index = index_;
+  return call(device_.get(), DMAWIRE_IOC_DETACH, &argument);
+}
+
+int Capturing::take(dmawire_take& taken) {
+  taken = request<dmawire_take>();
+  if (status().out_given != 0 && poll(kTakeMilliseconds) == 0)
+    return ETIMEDOUT;
+  return call(device_.get(), DMAWIRE_IOC_TAKE, &taken);
+}
+
+dmawire_take Capturing::take() {
+  dmawire_take taken = {};
+  const int error = take(taken);
+  EXPECT_EQ(error, 0) << "TAKE: " << strerror(error);
+  return taken;
+}
+
+dmawire_status Capturing::status() const {
+  auto argument = request<dmawire_status>();
+  EXPECT_EQ(call(device_.get(), DMAWIRE_IOC_STATUS, &argument), 0);
+  return argument;
+}
+
+int Capturing::poll(int milliseconds) const {
+  pollfd events = {.fd = device_.get(), .events = POLLIN, .revents = 0};
+  return ::poll(&events, 1, milliseconds) < 0 ? -1 : events.revents;
+}
+
+std::span<const uint8_t> Capturing::frame(const dmawire_take& taken) const {
+  EXPECT_GE(taken.out_result, 0) << strerror(-taken.out_result);
+  return taken.out_result < 0
+             ? std::span<const uint8_t>{}
+             : memory().subspan(taken.out_offset, static_cast<size_t>(taken.out_result));
+}
+
+std::string frame_fault(std::span<const uint8_t> frame, uint64_t sequence) {
+  std::string copy(reinterpret_cast<const char*>(frame.data()), frame.size());
+  dmawire_frame_header header = {};
+  if (frame.size() < sizeof(header))
+    return "it is shorter than its header";
+  memcpy(&header, copy.data(), sizeof(header));
+  if (header.magic != DMAWIRE_FRAME_MAGIC)
+    return "it does not begin with a header";
+  if (header.length != frame.size() || header.checked > header.length)
+    return "its header tells another length";
+  if (header.sequence != sequence)
+    return "its header tells number " + std::to_string(header.sequence);
+  memset(copy.data() + offsetof(dmawire_frame_header, checksum), 0, sizeof(header.checksum));
+  if (XXH64(copy.data(), header.checked, 0) != header.checksum)
+    return "its checksum is wrong";
+  return {};
+}
+
+}  // namespace dmawire::test

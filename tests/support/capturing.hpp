@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <dmawire/uapi.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include <dmawire/unique_fd.hpp>
+
+#include "mapped.hpp"
+
+/// Devices that capture, and the drivers behind them.
+namespace dmawire::test {
+
+/// A module of this repository, loaded for as long as this lives.
+class DriverModule {
+ public:
+  explicit DriverModule(std::string name, const std::string& parameters = "");
+  ~DriverModule();
+  DriverModule(const DriverModule&) = delete;
+  DriverModule& operator=(const DriverModule&) = delete;
+
+ private:
+  std::string name_;
+};
+
+/// The node of a driver by the name that INFO tells; an invalid one if there is none.
+UniqueFd open_driver(const std::string& name);
+
+/// A buffer that a device captures into, spoken raw.
+class Capturing {
+ public:
+  Capturing(const std::string& driver, size_t length);
+
+  int give(uint64_t offset, uint32_t length);
+  int start(uint32_t rate = 0);
+  int stop();
+  int detach();
+  /// Waits some seconds for what comes back; its errno, or 0.
+  int take(dmawire_take& taken);
+  /// The same; a test failure if nothing can be taken.
+  dmawire_take take();
+  [[nodiscard]] dmawire_status status() const;
+  /// The events of poll(2) within @p milliseconds.
+  [[nodiscard]] int poll(int milliseconds) const;
+
+  [[nodiscard]] int device() const { return device_.get(); }
+  [[nodiscard]] int buffer() const { return buffer_.get(); }
+  [[nodiscard]] std::span<uint8_t> memory() const { return memory_.bytes(); }
+  [[nodiscard]] std::span<const uint8_t> frame(const dmawire_take& taken) const;
+
+ private:
+  UniqueFd device_;
+  UniqueFd buffer_;
+  Mapped memory_;
+  uint32_t index_ = 0;
+};
+
+/// What is wrong with a frame that has a header, or nothing.
+std::string frame_fault(std::span<const uint8_t> frame, uint64_t sequence);
+
+}  // namespace dmawire::test

@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: MIT
+// Drivers that capture: QEMU's teaching device, DMA controllers, the example of
+// docs/writing-a-driver.md, and one that breaks the rules.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "../support/abi.hpp"
+#include "../support/capturing.hpp"
+#include "../support/guest.hpp"
+
+namespace dmawire::test {
+namespace {
+
+using std::chrono::milliseconds;
+
+/// What the kernel says from now on.
+class KernelLog {
+ public:
+  KernelLog() { lseek(log_.get(), 0, SEEK_END); }
+
+  bool says(const std::string& text) {
+    char record[8192];
+    for (ssize_t size; (size = read(log_.get(), record, sizeof(record))) > 0;)
+      text_.append(record, static_cast<size_t>(size));
+    return text_.find(text) != std::string::npos;
+  }
+
+ private:
+  UniqueFd log_{open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC)};
+  std::string text_;
+};
+
+/// Gives each of a buffer's pages for a frame of its own.
+void give_pages(Capturing& capture, size_t count, uint32_t length = kPage) {
+  for (size_t i = 0; i < count; ++i)
+    ASSERT_EQ(capture.give(i * kPage, length), 0);
+}
+
+/// Where sysfs has the teaching device, or nothing.
+std::string edu_device() {
+  for (const auto& entry : std::filesystem::directory_iterator("/sys/bus/pci/devices")) {
+    const std::string path = entry.path();
+    if (read_text(path + "/vendor") == "0x1234\n" && read_text(path + "/device") == "0x11e8\n")
+      return path;
+  }
+  return {};
+}
+
+/// The driver's parameters are those that the kernel's command line has for modprobe.
+std::string edu_parameters() {
+  const std::string line = read_text("/proc/cmdline");
+  const std::string prefix = "dmawire_edu.";
+  const size_t begin = line.find(prefix);
+  if (begin == std::string::npos)
+    return {};
+  return line.substr(begin + prefix.size(),
+                     line.find_first_of(" \n", begin) - begin - prefix.size());
+}
+
+class Edu : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (device_.empty())
+      GTEST_SKIP() << "this machine has no edu device";
+    driver_.emplace("dmawire_edu", edu_parameters());
+  }
+
+  bool write_to_driver(const std::string& file) {
+    return write_text("/sys/bus/pci/drivers/dmawire_edu/" + file,
+                      std::filesystem::path(device_).filename());
+  }
+
+  /// Forbids it to reach memory, interrupts included, as if its link was cut.
+  void cut_off() {
+    const UniqueFd config(open((device_ + "/config").c_str(), O_RDWR | O_CLOEXEC));
+    uint16_t command = 0;
+    ASSERT_EQ(pread(config.get(), &command, sizeof(command), 4), 2);
+    command &= static_cast<uint16_t>(~4U);
+    ASSERT_EQ(pwrite(config.get(), &command, sizeof(command), 4), 2);
+  }
+
+  std::string device_ = edu_device();
+  std::optional<DriverModule> driver_;
+};
+
+TEST_F(Edu, FramesOfAnyLengthArriveWhole) {
+  Capturing capture("edu", 8 * kPage);
+  const std::vector<uint32_t> lengths = {kPage, sizeof(dmawire_frame_header), 2 * kPage + 1};
+  for (size_t i = 0; i < lengths.size(); ++i)
+    ASSERT_EQ(capture.give(i * 2 * kPage, lengths[i]), 0);
+  ASSERT_EQ(capture.start(), 0);
+  for (size_t i = 0; i < lengths.size(); ++i) {
+    const dmawire_take taken = capture.take();
+    EXPECT_EQ(taken.out_result, static_cast<int>(lengths[i]));
+    EXPECT_EQ(taken.out_sequence, i);
+    EXPECT_EQ(frame_fault(capture.frame(taken), i), "");
+  }
+  EXPECT_EQ(capture.memory()[2 * kPage + lengths[1]], 0) << "written behind the frame's end";
+  EXPECT_EQ(capture.stop(), 0);
+}
+
+TEST_F(Edu, RefusesRoomThatNotEvenTheHeaderFits) {
+  Capturing capture("edu", kPage);
+  ASSERT_EQ(capture.start(), 0);
+  ASSERT_EQ(capture.give(0, 8), 0);
+  EXPECT_EQ(capture.take().out_result, -EIO);
+}
+
+TEST_F(Edu, WritesNothingAfterStopHasReturned) {
+  Capturing capture("edu", 8 * kPage);
+  give_pages(capture, 8);
+  ASSERT_EQ(capture.start(), 0);
+  std::this_thread::sleep_for(milliseconds{150});
+  ASSERT_EQ(capture.stop(), 0);
+
+  const std::vector<uint8_t> then(capture.memory().begin(), capture.memory().end());
+  for (int i = 0; i < 8; ++i) {
+    const int result = capture.take().out_result;
+    EXPECT_TRUE(result == -ECANCELED || result == static_cast<int>(kPage)) << result;
+  }
+  std::this_thread::sleep_for(milliseconds{300});
+  EXPECT_TRUE(std::ranges::equal(then, capture.memory()));
+}
+
+TEST_F(Edu, StartsAnewAfterStop) {
+  Capturing capture("edu", kPage);
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_EQ(capture.start(), 0);
+    ASSERT_EQ(capture.give(0, 64), 0);
+    const dmawire_take taken = capture.take();
+    EXPECT_EQ(frame_fault(capture.frame(taken), 0), "");
+    ASSERT_EQ(capture.stop(), 0);
+  }
+}
+
+TEST_F(Edu, NoAnswerFailsTheTransferUntilTheNextStart) {
+  Capturing capture("edu", kPage);
+  ASSERT_EQ(capture.start(), 0);
+  cut_off();
+  ASSERT_EQ(capture.give(0, 64), 0);
+  EXPECT_EQ(capture.take().out_result, -EIO);
+  EXPECT_EQ(capture.status().out_failed, 1U);
+  ASSERT_EQ(capture.stop(), 0);
+
+  ASSERT_EQ(capture.start(), 0);
+  ASSERT_EQ(capture.give(0, 64), 0);
+  EXPECT_EQ(frame_fault(capture.frame(capture.take()), 0), "");
+}
+
+TEST_F(Edu, UnbindInMidCaptureGivesEnodevAndTheBufferLivesOn) {
+  Capturing capture("edu", 4 * kPage);
+  give_pages(capture, 4);
+  ASSERT_EQ(capture.start(), 0);
+  const dmawire_take first = capture.take();
+  EXPECT_EQ(frame_fault(capture.frame(first), 0), "");
+  const std::vector<uint8_t> then(capture.memory().begin(), capture.memory().begin() + kPage);
+
+  ASSERT_TRUE(write_to_driver("unbind"));
+  for (int i = 1; i < 4; ++i) {
+    const int result = capture.take().out_result;
+    EXPECT_TRUE(result == -ENODEV || result == static_cast<int>(kPage)) << result;
+  }
+  dmawire_take taken = {};
+  EXPECT_EQ(capture.take(taken), ENODEV);
+  EXPECT_EQ(capture.give(0, kPage), ENODEV);
+  EXPECT_EQ(capture.start(), ENODEV);
+  EXPECT_TRUE(capture.poll(0) & POLLHUP);
+  EXPECT_TRUE(std::ranges::equal(then, capture.memory().first(kPage)));
+  std::ranges::fill(capture.memory(), uint8_t{1});
+  EXPECT_EQ(query(capture.buffer()).out_length, 4 * kPage);
+  EXPECT_FALSE(open_driver("edu").valid());
+
+  ASSERT_TRUE(write_to_driver("bind"));
+  Capturing again("edu", kPage);
+  ASSERT_EQ(again.give(0, 64), 0);
+  ASSERT_EQ(again.start(), 0);
+  EXPECT_EQ(frame_fault(again.frame(again.take()), 0), "");
+}
+
+TEST_F(Edu, DriverCanBeUnloadedWhileAFileCaptures) {
+  Capturing capture("edu", 4 * kPage);
+  give_pages(capture, 4);
+  ASSERT_EQ(capture.start(), 0);
+  driver_.reset();
+  EXPECT_EQ(capture.give(0, kPage), ENODEV);
+}
+
+/// The example captures what the card has in its window: here, the last frame of the driver for
+/// tests.
+TEST_F(Edu, TheExampleOfTheGuideCaptures) {
+  std::vector<uint8_t> sent;
+  {
+    Capturing capture("edu", kPage);
+    ASSERT_EQ(capture.give(0, kPage), 0);
+    ASSERT_EQ(capture.start(), 0);
+    ASSERT_EQ(frame_fault(capture.frame(capture.take()), 0), "");
+    sent.assign(capture.memory().begin(), capture.memory().end());
+  }
+  driver_.reset();
+
+  const DriverModule example("dmawire_example");
+  Capturing capture("example", 4 * kPage);
+  give_pages(capture, 3);
+  ASSERT_EQ(capture.start(), 0);
+  for (uint64_t i = 0; i < 3; ++i) {
+    const dmawire_take taken = capture.take();
+    EXPECT_EQ(taken.out_sequence, i);
+    EXPECT_TRUE(std::ranges::equal(capture.frame(taken), sent));
+  }
+  // One that is under way and one that waits.
+  ASSERT_EQ(capture.give(0, kPage), 0);
+  ASSERT_EQ(capture.give(kPage, kPage), 0);
+  ASSERT_EQ(capture.stop(), 0);
+  EXPECT_EQ(capture.take().out_result, static_cast<int>(kPage));
+  EXPECT_EQ(capture.take().out_result, -ECANCELED);
+}
+
+class Broken : public testing::Test {
+ protected:
+  /// Starts a run of the driver with @p fault and gives @p count pages.
+  void begin(const std::string& fault, size_t count = 1) {
+    driver_.emplace("dmawire_broken", "fault=" + fault);
+    capture_.emplace("broken", 4 * kPage);
+    give_pages(*capture_, count);
+    ASSERT_EQ(capture_->start(), 0);
+  }
+
+  /// The run has ended and there is none until the next start.
+  void expect_failed() {
+    EXPECT_EQ(capture_->give(2 * kPage, kPage), EIO);
+    EXPECT_GT(capture_->status().out_failed, 0U);
+    EXPECT_EQ(capture_->status().out_running, 0U);
+    EXPECT_EQ(capture_->start(), 0);
+    EXPECT_EQ(capture_->give(2 * kPage, kPage), 0);
+  }
+
+  KernelLog log_;
+  std::optional<DriverModule> driver_;
+  std::optional<Capturing> capture_;
+};
+
+TEST_F(Broken, IsRightIfItBreaksNoRule) {
+  ASSERT_NO_FATAL_FAILURE(begin("none", 4));
+  for (uint64_t i = 0; i < 4; ++i)
+    EXPECT_EQ(frame_fault(capture_->frame(capture_->take()), i), "");
+  EXPECT_EQ(capture_->status().out_failed, 0U);
+}
+
+TEST_F(Broken, DoneTooEarlyIsSeenInTheData) {
+  ASSERT_NO_FATAL_FAILURE(begin("early"));
+  EXPECT_NE(frame_fault(capture_->frame(capture_->take()), 0), "");
+}
+
+TEST_F(Broken, DoneTwiceFailsTheDevice) {
+  ASSERT_NO_FATAL_FAILURE(begin("twice", 2));
+  capture_->take();
+  capture_->take();
+  EXPECT_TRUE(log_.says("dmawire: driver broken completed a transfer that it did not have"));
+  expect_failed();
+}
+
+TEST_F(Broken, MoreBytesThanThereIsRoomForFailsTheDevice) {
+  ASSERT_NO_FATAL_FAILURE(begin("too_long"));
+  EXPECT_EQ(capture_->take().out_result, -EIO);
+  EXPECT_TRUE(log_.says("dmawire: driver broken claims more bytes than the transfer has room for"));
+  expect_failed();
+}
+
+TEST_F(Broken, DoneAfterStopIsNoticedAndHarmless) {
+  ASSERT_NO_FATAL_FAILURE(begin("after_stop"));
+  ASSERT_EQ(capture_->stop(), 0);
+  EXPECT_EQ(capture_->take().out_result, -ECANCELED);
+  std::this_thread::sleep_for(milliseconds{200});
+  EXPECT_TRUE(log_.says("dmawire: driver broken completed a transfer after it was stopped"));
+  dmawire_take taken = {};
+  EXPECT_EQ(capture_->take(taken), ECANCELED);
+}
+
+TEST_F(Broken, ADeviceThatHangsCanBeStopped) {
+  ASSERT_NO_FATAL_FAILURE(begin("hang", 2));
+  EXPECT_EQ(capture_->poll(100), 0);
+  ASSERT_EQ(capture_->stop(), 0);
+  EXPECT_EQ(capture_->take().out_result, -ECANCELED);
+  EXPECT_EQ(capture_->take().out_result, -ECANCELED);
+}
+
+TEST_F(Broken, ADeviceThatHangsCanBeClosed) {
+  ASSERT_NO_FATAL_FAILURE(begin("hang", 2));
+  capture_.reset();
+}
+
+TEST_F(Broken, FramesWithoutRoomAreCountedAsLost) {
+  ASSERT_NO_FATAL_FAILURE(begin("drops", 3));
+  for (uint64_t i = 0; i < 3; ++i) {
+    const dmawire_take taken = capture_->take();
+    EXPECT_EQ(taken.out_sequence, 2 * i);
+    EXPECT_EQ(taken.out_lost, i == 0 ? 0U : 1U);
+    EXPECT_EQ(frame_fault(capture_->frame(taken), 2 * i), "");
+  }
+  EXPECT_EQ(capture_->status().out_lost, 2U);
+  EXPECT_EQ(capture_->status().out_captured, 3U);
+}
+
+TEST(Dmaengine, CopiesFramesIntoTheBuffer) {
+  const DriverModule driver("dmawire_dmaengine");
+  if (!open_driver("dmaengine").valid())
+    GTEST_SKIP() << "this machine has no DMA controller that copies memory";
+
+  Capturing capture("dmaengine", 64 * kPage);
+  const std::vector<uint32_t> lengths = {kPage, 64, 16 * kPage, 3 * kPage};
+  for (size_t i = 0; i < lengths.size(); ++i)
+    ASSERT_EQ(capture.give(i * 16 * kPage, lengths[i]), 0);
+  ASSERT_EQ(capture.start(), 0);
+  for (size_t i = 0; i < lengths.size(); ++i) {
+    const dmawire_take taken = capture.take();
+    EXPECT_EQ(taken.out_result, static_cast<int>(lengths[i]));
+    EXPECT_EQ(frame_fault(capture.frame(taken), i), "");
+  }
+  EXPECT_EQ(capture.stop(), 0);
+}
+
+TEST(Dmaengine, StopsInMidCopy) {
+  const DriverModule driver("dmawire_dmaengine");
+  if (!open_driver("dmaengine").valid())
+    GTEST_SKIP() << "this machine has no DMA controller that copies memory";
+
+  Capturing capture("dmaengine", 64 * kPage);
+  for (int run = 0; run < 20; ++run) {
+    for (uint64_t i = 0; i < 4; ++i)
+      ASSERT_EQ(capture.give(i * 16 * kPage, 16 * kPage), 0);
+    ASSERT_EQ(capture.start(), 0);
+    ASSERT_EQ(capture.stop(), 0);
+    for (uint64_t i = 0; i < 4; ++i) {
+      const dmawire_take taken = capture.take();
+      if (taken.out_result != -ECANCELED) {
+        EXPECT_EQ(frame_fault(capture.frame(taken), i), "");
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace dmawire::test
