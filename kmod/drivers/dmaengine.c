@@ -289,7 +289,7 @@ static int memcpy_fill(struct engine *engine, struct dmawire_transfer *transfer,
 
 	dma_sync_single_for_cpu(engine->dev, engine->source_address, length,
 				DMA_TO_DEVICE);
-	dmawire_frame_make(engine->source, length, engine->sequence);
+	dmawire_frame_make(engine->source, length, length, engine->sequence);
 	dma_sync_single_for_device(engine->dev, engine->source_address, length,
 				   DMA_TO_DEVICE);
 

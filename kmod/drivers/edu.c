@@ -150,7 +150,7 @@ static int edu_fill(struct edu *edu, struct dmawire_transfer *transfer,
 	struct dmawire_segment segment;
 	int ret;
 
-	dmawire_frame_make(edu->source, length, edu->sequence);
+	dmawire_frame_make(edu->source, length, length, edu->sequence);
 	for (size_t done = 0, i = 0; done < length; done += segment.length) {
 		segment = dmawire_transfer_segment(transfer, i++);
 		segment.length = min(segment.length, length - done);

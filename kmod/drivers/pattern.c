@@ -12,11 +12,11 @@
 #include <linux/sched.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
-#include <linux/xxhash.h>
 
 #include <dmawire/device.h>
 #include <dmawire/uapi.h>
 
+#include "frame.h"
 #include "pattern.h"
 
 /* A frame has room for its header, and the payload is made of whole words. */
@@ -51,37 +51,17 @@ static struct dmawire_pattern pattern = {
 	.wait = __WAIT_QUEUE_HEAD_INITIALIZER(pattern.wait),
 };
 
-/* Different in each frame and at each place in it, and as cheap as can be. */
-static void fill_payload(u64 *word, size_t nr_words, u64 sequence)
-{
-	u64 value = sequence * 0x9e3779b97f4a7c15;
-
-	for (size_t i = 0; i < nr_words; i++)
-		word[i] = value + i;
-}
-
 static void fill(struct dmawire_transfer *transfer, u64 sequence)
 {
-	struct dmawire_frame_header *header = transfer->vaddr;
-	bool payload = READ_ONCE(pattern_payload);
+	size_t filled = READ_ONCE(pattern_payload) ?
+				transfer->length :
+				sizeof(struct dmawire_frame_header);
 	struct dmawire_frame frame = {
 		.length = transfer->length,
 		.sequence = sequence,
 	};
 
-	*header = (struct dmawire_frame_header) {
-		.magic = DMAWIRE_FRAME_MAGIC,
-		.length = transfer->length,
-		.sequence = sequence,
-		.timestamp = ktime_get_ns(),
-		.checked = payload ? transfer->length : sizeof(*header),
-	};
-	if (payload)
-		fill_payload((u64 *)(header + 1),
-			     (transfer->length - sizeof(*header)) / sizeof(u64),
-			     sequence);
-	header->checksum = xxh64(header, header->checked, 0);
-
+	dmawire_frame_make(transfer->vaddr, transfer->length, filled, sequence);
 	frame.timestamp = ktime_get_ns();
 	dmawire_transfer_done(transfer, &frame);
 }

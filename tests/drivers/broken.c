@@ -100,7 +100,7 @@ static void broken_capture(struct dmawire_transfer *transfer)
 	size_t length = frame.length;
 
 	broken_sequence += broken_fault == BROKEN_DROPS ? 2 : 1;
-	dmawire_frame_make(broken_source, length, frame.sequence);
+	dmawire_frame_make(broken_source, length, length, frame.sequence);
 	broken_fill(transfer, length);
 	if (broken_fault == BROKEN_TOO_LONG)
 		frame.length = transfer->length + 1;
@@ -120,7 +120,8 @@ static void broken_capture_early(struct dmawire_transfer *transfer)
 		.timestamp = ktime_get_ns(),
 	};
 
-	dmawire_frame_make(broken_source, frame.length, broken_sequence++);
+	dmawire_frame_make(broken_source, frame.length, frame.length,
+			   broken_sequence++);
 	dmawire_transfer_done(transfer, &frame);
 	msleep(BROKEN_LATE_MS);
 	broken_write(&first, 0, frame.length);

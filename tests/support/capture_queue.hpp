@@ -4,15 +4,7 @@
 #include <dmawire/uapi.h>
 #include <gtest/gtest.h>
 
-#include <cerrno>
-#include <cstddef>
 #include <cstdint>
-#include <cstring>
-#include <span>
-#include <vector>
-
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 #include "abi.hpp"
 
@@ -70,19 +62,5 @@ class CaptureQueue {
  private:
   int device_;
 };
-
-/// Whether memory holds a frame that is whole, and that of this number.
-inline void expect_frame(std::span<const uint8_t> bytes, uint64_t sequence) {
-  std::vector<uint8_t> frame(bytes.begin(), bytes.end());
-  dmawire_frame_header header;
-  ASSERT_GE(frame.size(), sizeof(header));
-  memcpy(&header, frame.data(), sizeof(header));
-  EXPECT_EQ(header.magic, uint32_t{DMAWIRE_FRAME_MAGIC});
-  EXPECT_EQ(header.length, frame.size());
-  EXPECT_EQ(header.sequence, sequence);
-  ASSERT_LE(header.checked, frame.size());
-  memset(frame.data() + offsetof(dmawire_frame_header, checksum), 0, sizeof(header.checksum));
-  EXPECT_EQ(header.checksum, XXH64(frame.data(), header.checked, 0));
-}
 
 }  // namespace dmawire::test

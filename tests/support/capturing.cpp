@@ -22,14 +22,6 @@ namespace {
 
 constexpr int kTakeMilliseconds = 20'000;
 
-/// A request with its size set, as all of them begin.
-template <typename T>
-T request() {
-  T argument = {};
-  argument.size = sizeof(argument);
-  return argument;
-}
-
 }  // namespace
 
 DriverModule::DriverModule(std::string name, const std::string& parameters)
@@ -62,43 +54,14 @@ Capturing::Capturing(const std::string& driver, size_t length)
     : device_(open_driver(driver)),
       buffer_(create_buffer(device_.get(), length)),
       memory_(buffer_.get(), length) {
-  auto argument = request<dmawire_attach>();
-  argument.fd = buffer_.get();
-  const int error = call(device_.get(), DMAWIRE_IOC_ATTACH, &argument);
+  const int error = queue_.attach(buffer_.get(), &index_);
   EXPECT_EQ(error, 0) << "ATTACH: " << strerror(error);
-  index_ = argument.out_index;
-}
-
-int Capturing::give(uint64_t offset, uint32_t length) {
-  auto argument = request<dmawire_give>();
-  argument.index = index_;
-  argument.offset = offset;
-  argument.length = length;
-  return call(device_.get(), DMAWIRE_IOC_GIVE, &argument);
-}
-
-int Capturing::start(uint32_t rate) {
-  auto argument = request<dmawire_start>();
-  argument.rate = rate;
-  return call(device_.get(), DMAWIRE_IOC_START, &argument);
-}
-
-int Capturing::stop() {
-  auto argument = request<dmawire_stop>();
-  return call(device_.get(), DMAWIRE_IOC_STOP, &argument);
-}
-
-int Capturing::detach() {
-  auto argument = request<dmawire_detach>();
-  argument.index = index_;
-  return call(device_.get(), DMAWIRE_IOC_DETACH, &argument);
 }
 
 int Capturing::take(dmawire_take& taken) {
-  taken = request<dmawire_take>();
   if (status().out_given != 0 && poll(kTakeMilliseconds) == 0)
     return ETIMEDOUT;
-  return call(device_.get(), DMAWIRE_IOC_TAKE, &taken);
+  return queue_.take(&taken);
 }
 
 dmawire_take Capturing::take() {
@@ -106,12 +69,6 @@ dmawire_take Capturing::take() {
   const int error = take(taken);
   EXPECT_EQ(error, 0) << "TAKE: " << strerror(error);
   return taken;
-}
-
-dmawire_status Capturing::status() const {
-  auto argument = request<dmawire_status>();
-  EXPECT_EQ(call(device_.get(), DMAWIRE_IOC_STATUS, &argument), 0);
-  return argument;
 }
 
 int Capturing::poll(int milliseconds) const {

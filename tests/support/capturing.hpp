@@ -10,6 +10,7 @@
 
 #include <dmawire/unique_fd.hpp>
 
+#include "capture_queue.hpp"
 #include "mapped.hpp"
 
 /// Devices that capture, and the drivers behind them.
@@ -35,15 +36,14 @@ class Capturing {
  public:
   Capturing(const std::string& driver, size_t length);
 
-  int give(uint64_t offset, uint32_t length);
-  int start(uint32_t rate = 0);
-  int stop();
-  int detach();
+  int give(uint64_t offset, uint32_t length) { return queue_.give(index_, offset, length); }
+  int start() { return queue_.start(); }
+  int stop() { return queue_.stop(); }
   /// Waits some seconds for what comes back; its errno, or 0.
   int take(dmawire_take& taken);
   /// The same; a test failure if nothing can be taken.
   dmawire_take take();
-  [[nodiscard]] dmawire_status status() const;
+  [[nodiscard]] dmawire_status status() const { return queue_.status(); }
   /// The events of poll(2) within @p milliseconds.
   [[nodiscard]] int poll(int milliseconds) const;
 
@@ -54,6 +54,7 @@ class Capturing {
 
  private:
   UniqueFd device_;
+  CaptureQueue queue_{device_.get()};
   UniqueFd buffer_;
   Mapped memory_;
   uint32_t index_ = 0;
