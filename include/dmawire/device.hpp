@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <system_error>
+#include <vector>
 
 #include <dmawire/uapi.h>
 #include <dmawire/buffer.hpp>
@@ -18,6 +20,11 @@ class Device {
  public:
   static constexpr const char* default_node = "/dev/dmawire0";
 
+  /// "/dev/dmawire3" for 3.
+  [[nodiscard]] static std::string node_of(unsigned number);
+  /// The nodes there are, by number.
+  [[nodiscard]] static std::vector<std::string> nodes();
+
   /// Throws Error, with advice where the module is not loaded or the node may not be opened.
   explicit Device(std::string node = default_node);
 
@@ -30,6 +37,16 @@ class Device {
   [[nodiscard]] dmawire_info info() const;
   /// What a dma-buf of dmawire is made of and good for. Throws Error (EXDEV: another exporter's).
   [[nodiscard]] dmawire_query query(int dma_buf_fd) const;
+
+  /// Makes a dma-buf of dmawire one that the device can write to; returns what names it from now
+  /// on. Throws Error.
+  [[nodiscard]] std::uint32_t attach(int dma_buf_fd) const;
+  [[nodiscard]] std::error_code detach(std::uint32_t index) const noexcept;
+  /// Lets frames come, `rate` of them in a second, or as the device pleases. Throws Error.
+  void start(std::uint32_t rate) const;
+  /// Stops the device, if it runs: all that was given to it comes back. A signal handler may call
+  /// it.
+  [[nodiscard]] std::error_code stop() const noexcept;
 
   [[nodiscard]] int fd() const noexcept { return fd_.get(); }
   [[nodiscard]] const std::string& node() const noexcept { return node_; }

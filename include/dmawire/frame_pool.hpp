@@ -39,6 +39,10 @@ class Frame {
   /// The buffer that the frame is a part of.
   [[nodiscard]] const Buffer& buffer() const noexcept;
 
+  /// A second right to the same frame, to read it, for another party; each may hold it once. The
+  /// frame is back in its pool when all are.
+  [[nodiscard]] Frame share() const noexcept;
+
  private:
   friend class FrameLedger;
   friend class FramePool;
@@ -62,15 +66,18 @@ class FramePool {
   /// Maps every buffer and cuts `frames` frames from them, the first buffer's first. Throws Error,
   /// also if the buffers are too short.
   FramePool(std::vector<Buffer> buffers, std::size_t frame_length, std::uint32_t frames);
+  /// The same with `stride` bytes from the beginning of a frame to that of the next.
+  FramePool(std::vector<Buffer> buffers, std::size_t frame_length, std::uint32_t frames,
+            std::size_t stride);
   /// One frame in each buffer, `offset` bytes into it. Throws Error.
   [[nodiscard]] static FramePool one_in_each(std::vector<Buffer> buffers, std::size_t frame_length,
                                              std::size_t offset);
   FramePool(const FramePool&) = delete;
   FramePool& operator=(const FramePool&) = delete;
 
-  /// Bytes from the beginning of a frame to that of the next: frames share no cache line and, where
-  /// that costs less than a sixteenth of the memory, no page. So they have as few fragments as can
-  /// be when they are sent.
+  /// Bytes from the beginning of a frame to that of the next, if nobody says otherwise: frames
+  /// share no cache line and, where that costs less than a sixteenth of the memory, no page. So
+  /// they have as few fragments as can be when they are sent.
   [[nodiscard]] static constexpr std::size_t stride(std::size_t frame_length) noexcept {
     constexpr std::size_t cache_line = 64;
     constexpr std::size_t page = 4096;
@@ -88,6 +95,7 @@ class FramePool {
     const std::uint32_t index = free_[next_];
     next_ = next_ + 1 == size() ? 0 : next_ + 1;
     --available_;
+    holders_[index] = 1;
     return Frame{this, index};
   }
 
@@ -95,6 +103,7 @@ class FramePool {
   [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
   [[nodiscard]] std::uint32_t available() const noexcept { return available_; }
   [[nodiscard]] std::size_t frame_length() const noexcept { return frame_length_; }
+  [[nodiscard]] std::size_t stride() const noexcept { return stride_; }
 
   /// Where a frame is: in which buffer, and how many bytes into it.
   struct Place {
@@ -112,8 +121,12 @@ class FramePool {
   friend class Frame;
   friend class FrameLedger;
 
-  FramePool(std::vector<Place> places, std::vector<Buffer> buffers, std::size_t frame_length);
+  FramePool(std::vector<Place> places, std::vector<Buffer> buffers, std::size_t frame_length,
+            std::size_t stride);
   void put(std::uint32_t index) noexcept {
+    if (--holders_[index] > 0) {
+      return;
+    }
     const std::uint32_t end = next_ + available_++;
     free_[end < size_ ? end : end - size_] = index;
   }
@@ -123,16 +136,23 @@ class FramePool {
   std::vector<Place> places_;
   std::vector<std::byte*> starts_;   ///< of the same frames
   std::vector<std::uint32_t> free_;  ///< a ring of indexes
+  std::vector<std::uint32_t> holders_;
   std::uint32_t size_ = 0;
   std::uint32_t next_ = 0;  ///< where in it the next frame to hand out is
   std::uint32_t available_ = 0;
   std::size_t frame_length_;
+  std::size_t stride_;
 };
 
 inline void Frame::give_back() noexcept {
   if (pool_ != nullptr) {
     pool_->put(index_);
   }
+}
+
+inline Frame Frame::share() const noexcept {
+  ++pool_->holders_[index_];
+  return Frame{pool_, index_};
 }
 
 inline std::span<std::byte> Frame::bytes() const noexcept {

@@ -13,6 +13,9 @@
 
 namespace dmawire {
 
+class FrameObserver;
+class RingHost;
+
 /// How bytes get from a buffer to a socket.
 enum class Path {
   direct,  ///< IORING_OP_SEND_ZC from a dma-buf in the ring's table: no mapping is read, nothing is
@@ -79,6 +82,11 @@ class Sender {
     /// The CPU has just written the frames, so that short ones are cheaper to copy than to pin down
     /// (for may_copy).
     bool cached_data = false;
+    /// Requests that others (Capture, Recorder) may have on the sender's ring at a time: it is made
+    /// as much larger.
+    std::uint32_t guest_requests = 0;
+    /// Who is told when frames leave and when they come back. It must outlive the sender.
+    FrameObserver* observer = nullptr;
   };
 
   virtual ~Sender() = default;
@@ -92,7 +100,9 @@ class Sender {
   [[nodiscard]] std::error_code send(Frame frame, std::size_t length) noexcept {
     return send_to(0, std::move(frame), length);
   }
-  /// Waits until at least one frame came back to the pool. Only with frames in flight or queued.
+  /// Waits until at least one frame came back to the pool. Only with frames in flight or queued. If
+  /// others have requests on the sender's ring it returns also when some of those are done, or on a
+  /// signal.
   [[nodiscard]] virtual std::error_code wait() noexcept = 0;
   /// Takes note of what has completed and starts what can start, without waiting.
   [[nodiscard]] virtual std::error_code progress() noexcept = 0;
@@ -109,6 +119,9 @@ class Sender {
   [[nodiscard]] virtual Wakeup wakeup() const noexcept = 0;
 
   [[nodiscard]] const SenderStatistics& statistics() const noexcept { return statistics_; }
+
+  /// The library's own: the ring for others to take part in, if the path has one.
+  [[nodiscard]] virtual RingHost* ring_host() noexcept { return nullptr; }
 
  protected:
   SenderStatistics statistics_;

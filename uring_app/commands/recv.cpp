@@ -23,6 +23,7 @@
 #include "hash.hpp"
 #include "options.hpp"
 #include "progress.hpp"
+#include "recv/frame_checker.hpp"
 #include "units.hpp"
 
 namespace dmawire::commands {
@@ -33,6 +34,7 @@ struct Options {
   bool udp = false;
   bool again = false;
   bool hash = false;
+  bool check_frames = false;
   std::string out;
   bool json = false;
 };
@@ -74,6 +76,8 @@ struct Report {
   std::uint64_t bytes = 0;
   double seconds = 0;
   std::optional<std::uint64_t> hash;
+  std::optional<FrameChecker::Result> checked;
+  bool good = true;  ///< of checked frames
 };
 
 Report receive(int connection, const Options& options) {
@@ -86,6 +90,11 @@ Report receive(int connection, const Options& options) {
   std::optional<Hash> hash;
   if (options.hash) {
     hash.emplace();
+  }
+  std::optional<FrameChecker> checker;
+  if (options.check_frames) {
+    checker.emplace(options.udp ? FrameChecker::Transport::datagrams
+                                : FrameChecker::Transport::stream);
   }
 
   Report report;
@@ -104,6 +113,9 @@ Report receive(int connection, const Options& options) {
     if (hash) {
       hash->add(received.bytes);
     }
+    if (checker) {
+      checker->add(received.bytes);
+    }
     if (output) {
       output->write(received.bytes);
     }
@@ -116,6 +128,11 @@ Report receive(int connection, const Options& options) {
   if (hash) {
     report.hash = hash->value();
   }
+  if (checker) {
+    checker->finish();
+    report.checked = checker->result();
+    report.good = checker->good();
+  }
   return report;
 }
 
@@ -127,6 +144,19 @@ void print_json(const Report& report) {
   if (report.hash) {
     row["xxh3"] = format_hash(*report.hash);
   }
+  if (report.checked) {
+    const FrameChecker::Result& checked = *report.checked;
+    row["frames"] = checked.frames;
+    row["bad"] = checked.bad;
+    row["lost"] = checked.lost;
+    row["out_of_order"] = checked.out_of_order;
+    row["first_sequence"] = nullptr;
+    row["last_sequence"] = nullptr;
+    if (checked.first_sequence) {
+      row["first_sequence"] = *checked.first_sequence;
+      row["last_sequence"] = checked.last_sequence;
+    }
+  }
   fmt::print("{}\n", row.dump());
 }
 
@@ -137,6 +167,14 @@ void print_text(const Report& report) {
              format_size(static_cast<std::uint64_t>(rate)));
   if (report.hash) {
     fmt::print("xxh3        {}\n", format_hash(*report.hash));
+  }
+  if (report.checked) {
+    const FrameChecker::Result& checked = *report.checked;
+    fmt::print("frames      {} good, {} bad, {} lost, {} out of order\n", checked.frames,
+               checked.bad, checked.lost, checked.out_of_order);
+    if (checked.first_sequence) {
+      fmt::print("numbers     {} to {}\n", *checked.first_sequence, checked.last_sequence);
+    }
   }
 }
 
@@ -175,7 +213,12 @@ void run(const Options& options) {
   }
   const UniqueFd connection = options.udp ? std::move(listener) : accept_stream(listener.get());
 
-  print(receive(connection.get(), options), options);
+  const Report report = receive(connection.get(), options);
+  print(report, options);
+  if (!report.good) {
+    throw Error(0, "what came is not what was captured",
+                "bad frames came damaged, or are none; out of order are those behind a later one");
+  }
 }
 
 }  // namespace
@@ -192,6 +235,11 @@ void add_recv(CLI::App& app) {
                                   "take every connection that comes, until ended; for bench");
   again->excludes(udp);
   command->add_flag("--hash", options->hash, "hash what arrives (XXH3, reads every byte)");
+  command
+      ->add_flag("--check-frames", options->check_frames,
+                 "verify checksums and sequence of frames that say what they are, as the device "
+                 "`pattern` makes them; fail if one is bad, or a stream's out of order")
+      ->excludes(again);
   command->add_option("--out", options->out, "store what arrives in this file")
       ->type_name("FILE")
       ->excludes(again);

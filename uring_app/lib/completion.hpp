@@ -14,13 +14,16 @@ namespace dmawire {
 /// What goes into a request's user_data and comes back in its completions. A notification has a
 /// user_data of its own where the kernel allows it (sqe->addr3, Linux 7.0).
 struct RequestTag {
-  std::uint32_t request;   ///< index of the request's record, below 2^31
-  std::uint32_t sequence;  ///< which request, counted from 0 and wrapping
+  std::uint32_t request;     ///< index of the request's record, below 2^28
+  std::uint32_t sequence;    ///< which request, counted from 0 and wrapping
+  std::uint32_t client = 0;  ///< whose request it is, below 8: see RingHost
 
   static constexpr std::uint64_t notification_bit = std::uint64_t{1} << 31;
+  static constexpr unsigned client_shift = 28;
+  static constexpr std::uint32_t most_clients = 8;
 
   [[nodiscard]] std::uint64_t pack() const noexcept {
-    return std::uint64_t{sequence} << 32 | request;
+    return std::uint64_t{sequence} << 32 | std::uint64_t{client} << client_shift | request;
   }
   [[nodiscard]] std::uint64_t pack_notification() const noexcept {
     return pack() | notification_bit;
@@ -35,7 +38,11 @@ class Completion {
       : user_data_(cqe.user_data), result_(cqe.res), flags_(cqe.flags) {}
 
   [[nodiscard]] std::uint32_t request() const noexcept {
-    return static_cast<std::uint32_t>(user_data_ & ~RequestTag::notification_bit);
+    return static_cast<std::uint32_t>(user_data_) & ((1U << RequestTag::client_shift) - 1);
+  }
+  [[nodiscard]] std::uint32_t client() const noexcept {
+    return static_cast<std::uint32_t>(user_data_ >> RequestTag::client_shift) %
+           RequestTag::most_clients;
   }
   [[nodiscard]] std::uint32_t sequence() const noexcept {
     return static_cast<std::uint32_t>(user_data_ >> 32);

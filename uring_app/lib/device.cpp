@@ -4,7 +4,12 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <charconv>
+#include <filesystem>
+#include <optional>
+#include <string_view>
 #include <utility>
 
 #include <dmawire/error.hpp>
@@ -42,7 +47,74 @@ const char* create_advice(int code) {
   }
 }
 
+constexpr std::string_view node_prefix = "/dev/dmawire";
+
+/// The number of a node, if it is one of ours.
+std::optional<unsigned> number_of(std::string_view node) {
+  if (!node.starts_with(node_prefix)) {
+    return std::nullopt;
+  }
+  node.remove_prefix(node_prefix.size());
+  unsigned number = 0;
+  const auto [end, error] = std::from_chars(node.data(), node.data() + node.size(), number);
+  if (error != std::errc{} || end != node.data() + node.size()) {
+    return std::nullopt;
+  }
+  return number;
+}
+
+const char* attach_advice(int code) {
+  switch (code) {
+    case EBUSY:
+      return "another program captures from it, one at a time can";
+    case EOPNOTSUPP:
+      return "the device does not capture";
+    case ENODEV:
+      return "the device is gone";
+    case ENOMEM:
+      return "no memory, or no room in the IOMMU or for bounce buffers: ask for fewer or smaller "
+             "buffers";
+    case EIO:
+      return "the device cannot reach the memory";
+    default:
+      return "";
+  }
+}
+
+const char* start_advice(int code) {
+  switch (code) {
+    case EINVAL:
+      return "the device cannot make so many frames a second";
+    case EOPNOTSUPP:
+      return "the device cannot be told how many frames to make; leave --rate out";
+    case EBUSY:
+      return "it runs already, or another program captures from it";
+    case ENODEV:
+      return "the device is gone";
+    default:
+      return "";
+  }
+}
+
 }  // namespace
+
+std::string Device::node_of(unsigned number) {
+  return fmt::format("{}{}", node_prefix, number);
+}
+
+std::vector<std::string> Device::nodes() {
+  std::vector<unsigned> numbers;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/dev", error)) {
+    if (const auto number = number_of(entry.path().native())) {
+      numbers.push_back(*number);
+    }
+  }
+  std::sort(numbers.begin(), numbers.end());
+  std::vector<std::string> nodes;
+  std::transform(numbers.begin(), numbers.end(), std::back_inserter(nodes), node_of);
+  return nodes;
+}
 
 Device::Device(std::string node) : node_(std::move(node)) {
   fd_.reset(sys().open(node_.c_str(), O_RDWR | O_CLOEXEC));
@@ -88,6 +160,44 @@ dmawire_query Device::query(int dma_buf_fd) const {
     throw Error(errno, fmt::format("asking {} about descriptor {}", node_, dma_buf_fd));
   }
   return request;
+}
+
+std::uint32_t Device::attach(int dma_buf_fd) const {
+  dmawire_attach request{};
+  request.size = sizeof(request);
+  request.fd = dma_buf_fd;
+  if (sys().ioctl(fd_.get(), DMAWIRE_IOC_ATTACH, &request) < 0) {
+    const int code = errno;
+    throw Error(code, fmt::format("attaching a buffer to {}", node_), attach_advice(code),
+                code == EOPNOTSUPP || code == EIO ? Error::Kind::impossible : Error::Kind::failed);
+  }
+  return request.out_index;
+}
+
+std::error_code Device::detach(std::uint32_t index) const noexcept {
+  dmawire_detach request{};
+  request.size = sizeof(request);
+  request.index = index;
+  const int status = sys().ioctl(fd_.get(), DMAWIRE_IOC_DETACH, &request);
+  return {status < 0 ? errno : 0, std::system_category()};
+}
+
+void Device::start(std::uint32_t rate) const {
+  dmawire_start request{};
+  request.size = sizeof(request);
+  request.rate = rate;
+  if (sys().ioctl(fd_.get(), DMAWIRE_IOC_START, &request) < 0) {
+    const int code = errno;
+    throw Error(code, fmt::format("starting {}", node_), start_advice(code),
+                code == EOPNOTSUPP ? Error::Kind::impossible : Error::Kind::failed);
+  }
+}
+
+std::error_code Device::stop() const noexcept {
+  dmawire_stop request{};
+  request.size = sizeof(request);
+  const int status = sys().ioctl(fd_.get(), DMAWIRE_IOC_STOP, &request);
+  return {status < 0 ? errno : 0, std::system_category()};
 }
 
 }  // namespace dmawire

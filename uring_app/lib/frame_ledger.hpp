@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <dmawire/frame_observer.hpp>
 #include <dmawire/frame_pool.hpp>
 
+#include <chrono>
 #include <cstdint>
 #include <vector>
 
@@ -34,7 +36,8 @@ class FrameLedger {
     [[nodiscard]] std::uint32_t unsent() const noexcept { return length - sent; }
   };
 
-  explicit FrameLedger(FramePool& pool) : pool_(pool), entries_(pool.size()) {}
+  explicit FrameLedger(FramePool& pool, FrameObserver* observer = nullptr)
+      : pool_(pool), observer_(observer), entries_(pool.size()) {}
   FrameLedger(const FrameLedger&) = delete;
   FrameLedger& operator=(const FrameLedger&) = delete;
   ~FrameLedger() {
@@ -58,6 +61,7 @@ class FrameLedger {
     entry.queued = true;
     (queue.empty() ? queue.head : entries_[queue.tail].next) = index;
     queue.tail = index;
+    ++waiting_;
   }
 
   /// Counts bytes of a frame as sent; frames at the queue's head that are complete leave it.
@@ -80,12 +84,34 @@ class FrameLedger {
   }
 
   /// A request names the frame. True if no other does.
-  bool hold(std::uint32_t index) noexcept { return entries_[index].holds++ == 0; }
+  bool hold(std::uint32_t index) noexcept {
+    Entry& entry = entries_[index];
+    const bool first = entry.holds++ == 0;
+    if (first) {
+      --waiting_;  // only frames of a queue are named
+      if (observer_ != nullptr && entry.sent == 0) {
+        observer_->started(index, now_);
+      }
+    }
+    return first;
+  }
   /// A request is done with the frame. True if it was the last one.
   bool let_go(std::uint32_t index) noexcept {
     const bool last = --entries_[index].holds == 0;
+    if (last && entries_[index].queued) {
+      ++waiting_;
+    }
     return_if_done(index);
     return last;
+  }
+
+  /// Frames in queues that no request names.
+  [[nodiscard]] std::uint32_t waiting() const noexcept { return waiting_; }
+  /// Looks at the clock for the observer of what happens next.
+  void tick() noexcept {
+    if (observer_ != nullptr) {
+      now_ = std::chrono::steady_clock::now().time_since_epoch();
+    }
   }
 
  private:
@@ -93,15 +119,24 @@ class FrameLedger {
     const std::uint32_t index = queue.head;
     queue.head = entries_[index].next;
     entries_[index].queued = false;
+    if (entries_[index].holds == 0) {
+      --waiting_;
+    }
     return_if_done(index);
   }
   void return_if_done(std::uint32_t index) noexcept {
     if (!entries_[index].queued && entries_[index].holds == 0) {
+      if (observer_ != nullptr && entries_[index].unsent() == 0) {
+        observer_->done(index, now_);
+      }
       pool_.put(index);
     }
   }
 
   FramePool& pool_;
+  FrameObserver* const observer_;
+  std::chrono::nanoseconds now_{};
+  std::uint32_t waiting_ = 0;
   std::vector<Entry> entries_;  ///< by index in the pool
 };
 

@@ -13,13 +13,13 @@ namespace {
 
 /// Places for `frames` frames, the first buffer's first.
 std::vector<FramePool::Place> cut(const std::vector<Buffer>& buffers, std::size_t frame_length,
-                                  std::uint32_t frames) {
+                                  std::uint32_t frames, std::size_t stride) {
   std::vector<FramePool::Place> places;
   places.reserve(frames);
   for (std::uint32_t buffer = 0; buffer < buffers.size(); ++buffer) {
     for (std::size_t offset = 0;
          offset + frame_length <= buffers[buffer].length() && places.size() < frames;
-         offset += FramePool::stride(frame_length)) {
+         offset += stride) {
       places.push_back({buffer, static_cast<std::uint32_t>(offset)});
     }
   }
@@ -37,7 +37,12 @@ const Buffer& Frame::buffer() const noexcept {
 }
 
 FramePool::FramePool(std::vector<Buffer> buffers, std::size_t frame_length, std::uint32_t frames)
-    : FramePool{cut(buffers, frame_length, frames), std::move(buffers), frame_length} {}
+    : FramePool{std::move(buffers), frame_length, frames, stride(frame_length)} {}
+
+FramePool::FramePool(std::vector<Buffer> buffers, std::size_t frame_length, std::uint32_t frames,
+                     std::size_t stride)
+    : FramePool{cut(buffers, frame_length, frames, stride), std::move(buffers), frame_length,
+                stride} {}
 
 FramePool FramePool::one_in_each(std::vector<Buffer> buffers, std::size_t frame_length,
                                  std::size_t offset) {
@@ -50,16 +55,18 @@ FramePool FramePool::one_in_each(std::vector<Buffer> buffers, std::size_t frame_
     places.push_back(
         {static_cast<std::uint32_t>(places.size()), static_cast<std::uint32_t>(offset)});
   }
-  return {std::move(places), std::move(buffers), frame_length};
+  return {std::move(places), std::move(buffers), frame_length, stride(frame_length)};
 }
 
 FramePool::FramePool(std::vector<Place> places, std::vector<Buffer> buffers,
-                     std::size_t frame_length)
+                     std::size_t frame_length, std::size_t stride)
     : buffers_(std::move(buffers)),
       places_(std::move(places)),
+      holders_(places_.size()),
       size_(static_cast<std::uint32_t>(places_.size())),
       available_(size_),
-      frame_length_(frame_length) {
+      frame_length_(frame_length),
+      stride_(stride) {
   mappings_.reserve(buffers_.size());
   for (const Buffer& buffer : buffers_) {
     if (buffer.length() > std::numeric_limits<std::uint32_t>::max()) {

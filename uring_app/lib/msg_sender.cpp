@@ -41,7 +41,7 @@ const sock_extended_err* find_notification(msghdr& message) noexcept {
 MsgSender::MsgSender(int socket, FramePool& pool, const Options& options)
     : socket_(socket),
       pool_(pool),
-      ledger_(pool),
+      ledger_(pool, options.observer),
       depth_(std::clamp(options.depth, 1U, pool.size())),
       batch_(options.batch),
       calls_(std::size_t{depth_} * calls_per_frame) {
@@ -120,6 +120,7 @@ bool MsgSender::window_open() const noexcept {
 }
 
 void MsgSender::start() noexcept {
+  ledger_.tick();
   while (!failure_ && !unsent_.empty() && blocked_ == Blocked::no) {
     if (window_open()) {
       send_some(unsent_.head);
@@ -156,6 +157,7 @@ void MsgSender::send_some(std::uint32_t frame) noexcept {
 }
 
 void MsgSender::reap() noexcept {
+  ledger_.tick();
   while (notifications_due() > 0) {
     std::array<std::byte, 256> control;
     msghdr message{};

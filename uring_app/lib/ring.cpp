@@ -161,13 +161,21 @@ int Ring::submit_and_wait(unsigned wait_for) noexcept {
 }
 
 int Ring::submit_and_wait(unsigned wait_for, std::chrono::microseconds patience) noexcept {
-  if (wait_for < 2 || (features_ & IORING_FEAT_MIN_TIMEOUT) == 0) {
+  if (wait_for < 2 || !is_patient()) {
     return submit_and_wait(wait_for);
   }
   ++enters_;
   const int status =
       sys().ring_wait_for_at_most(&ring_, wait_for, static_cast<unsigned>(patience.count()));
   return status < 0 && status != -EINTR && status != -ETIME ? status : 0;
+}
+
+bool Ring::is_patient() const noexcept {
+#ifdef DMAWIRE_HAVE_MIN_TIMEOUT
+  return (features_ & IORING_FEAT_MIN_TIMEOUT) != 0;
+#else
+  return false;
+#endif
 }
 
 int Ring::get_events() noexcept {

@@ -54,9 +54,11 @@ class Ring {
   }
   /// Starts what is queued and waits for completions. 0 or -errno; a signal is not an error.
   [[nodiscard]] int submit_and_wait(unsigned wait_for) noexcept;
-  /// The same, but once the time is over the first completion is enough (Linux 6.12 and liburing
-  /// 2.8; else it is submit_and_wait()).
+  /// The same, but once the time is over the first completion is enough, if the ring is patient;
+  /// else it is submit_and_wait().
   [[nodiscard]] int submit_and_wait(unsigned wait_for, std::chrono::microseconds patience) noexcept;
+  /// Whether waits know such a time: with Linux 6.12 and liburing 2.8.
+  [[nodiscard]] bool is_patient() const noexcept;
   /// Has the kernel post the completions it holds back. 0 or -errno.
   [[nodiscard]] int get_events() noexcept;
   /// Whether there are completions to take, or the kernel holds some back.

@@ -42,8 +42,13 @@ constexpr std::uint32_t cheaper_to_copy = 16 * 1024;
 /// So many notifications decide whether a route copies.
 constexpr std::uint64_t enough_to_judge = 4;
 
-/// How long a wait insists on more than one completion.
-constexpr std::chrono::microseconds patience{200};
+/// How long a wait insists on more than one completion: usually, and while nothing could be
+/// started.
+constexpr std::chrono::microseconds usual_patience{200};
+constexpr std::chrono::microseconds long_patience{10'000};
+
+/// Completions of others that are worth a system call.
+constexpr std::uint32_t enough_of_guests = 32;
 
 std::uint32_t share_of(std::uint32_t depth, std::size_t connections) noexcept {
   return std::max(depth / static_cast<std::uint32_t>(connections), 1U);
@@ -65,13 +70,14 @@ RingSender::RingSender(Path path, std::span<const int> sockets, FramePool& pool,
     : path_(path),
       pool_(pool),
       options_(options),
-      ledger_(pool),
+      ledger_(pool, options.observer),
       connections_(sockets.size()),
       slots_(FrameSlots::of_mappings(pool)),
       window_(share_of(std::min({options.depth, pool.size(), most_in_flight}), sockets.size())),
       requests_(connections_.size() * window_ * requests_per_frame),
-      ring_(static_cast<unsigned>(connections_.size()) * window_,
-            static_cast<unsigned>(requests_.size()) * completions_per_request,
+      ring_(static_cast<unsigned>(connections_.size()) * window_ + options.guest_requests,
+            static_cast<unsigned>(requests_.size()) * completions_per_request +
+                options.guest_requests,
             options.sq_poll ? Ring::Submit::by_kernel_thread : Ring::Submit::by_system_call) {
   for (auto index = static_cast<std::uint32_t>(requests_.size()); index > 0; --index) {
     requests_[index - 1].next_free = std::exchange(free_request_, index - 1);
@@ -120,8 +126,7 @@ void RingSender::register_frames() {
     for (const Connection& connection : connections_) {
       most = std::max(most, connection.gather);
     }
-    const std::size_t stride = FramePool::stride(pool_.frame_length());
-    most = std::clamp(static_cast<std::uint32_t>(most_stream_bytes / stride), 1U, most);
+    most = std::clamp(static_cast<std::uint32_t>(most_stream_bytes / pool_.stride()), 1U, most);
     slots_ = FrameSlots::of_dma_bufs(pool_, most);
     // Which device node asks does not matter: dma-bufs of all of them are one exporter's.
     ring_.register_dma_bufs(Device{}, slots_.ranges());
@@ -225,6 +230,11 @@ bool RingSender::waits_for_something() const noexcept {
 }
 
 std::error_code RingSender::wait() noexcept {
+  if (!ring_failed_ && guests_due() > 0) {
+    prepare_ready();
+    enter(worth_waiting_for_with_guests(), ledger_.waiting() > 0 ? long_patience : usual_patience);
+    return failure_;
+  }
   while (pool_.available() == 0 && something_to_wait_for()) {
     prepare_ready();
     enter(worth_waiting_for());
@@ -252,15 +262,49 @@ Sender::Wakeup RingSender::wakeup() const noexcept {
   return {ring_.fd(), POLLIN};
 }
 
+int RingSender::drive(unsigned wait_for) noexcept {
+  if (!ring_failed_) {
+    prepare_ready();
+    enter(wait_for);
+  }
+  return ring_failed_ ? -failure_.value() : 0;
+}
+
+std::optional<RingHost::FixedPlace> RingSender::fixed_place(std::uint32_t frame) const noexcept {
+  if (path_ != Path::direct && path_ != Path::fixed) {
+    return std::nullopt;
+  }
+  const std::uint32_t slot = slots_.of(frame);
+  const auto address = reinterpret_cast<std::uintptr_t>(pool_.bytes(frame).data());
+  return FixedPlace{static_cast<std::uint16_t>(slot), address - slots_.origin(slot)};
+}
+
+std::uint32_t RingSender::completions_due() const noexcept {
+  const std::uint32_t per_request = path_ == Path::copy || copying_ ? 1 : 2;
+  return per_request * results_due_ + notifications_due_;
+}
+
 /// Half of what is to come: so each system call is worth it, whatever the batch, and the network
 /// does not run dry meanwhile.
 unsigned RingSender::worth_waiting_for() const noexcept {
-  const std::uint32_t per_request = path_ == Path::copy || copying_ ? 1 : 2;
-  const std::uint32_t due = per_request * results_due_ + notifications_due_;
+  const std::uint32_t due = completions_due();
   return failure_ || due < 2 ? 1 : due / 2;
 }
 
+/// Others' completions are counted on only where a wait for them can be cut short: the next frame
+/// of a device may be long in coming.
+unsigned RingSender::worth_waiting_for_with_guests() const noexcept {
+  if (failure_ || !ring_.is_patient()) {
+    return 1;
+  }
+  return std::max(completions_due() / 2 + std::min(guests_due(), enough_of_guests), 1U);
+}
+
 void RingSender::enter(unsigned wait_for) noexcept {
+  enter(wait_for, usual_patience);
+}
+
+void RingSender::enter(unsigned wait_for, std::chrono::microseconds patience) noexcept {
   ring_status(ring_.submit_and_wait(wait_for, patience));
   reap();
 }
@@ -277,6 +321,7 @@ bool RingSender::prepare_ready() noexcept {
   if (ring_failed_) {
     return false;
   }
+  ledger_.tick();
   starting_.swap(ready_);
   bool any = false;
   for (const std::uint32_t connection : starting_) {
@@ -359,8 +404,7 @@ bool RingSender::joins(const Connection& connection, const Request& request, std
   }
   const FrameLedger::Entry& before = ledger_[previous];
   const std::uint32_t length = request.length + ledger_[frame].unsent();
-  const bool adjacent =
-      before.length == FramePool::stride(pool_.frame_length()) && frame == previous + 1;
+  const bool adjacent = before.length == pool_.stride() && frame == previous + 1;
   if (!connection.stream) {
     // All datagrams of a request but the last have the same length. The kernel makes one packet of
     // them; its fragments are pages at worst.
@@ -529,8 +573,11 @@ inline void RingSender::handle_notification(Completion completion) noexcept {
 }
 
 void RingSender::reap() noexcept {
+  ledger_.tick();
   ring_.for_each_completion([this](Completion completion) noexcept {
-    if (completion.notification()) {
+    if (completion.client() != 0) {
+      hand_on(completion);
+    } else if (completion.notification()) {
       handle_notification(completion);
     } else {
       handle_result(completion);

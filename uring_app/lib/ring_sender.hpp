@@ -10,6 +10,7 @@
 #include "frame_ledger.hpp"
 #include "frame_slots.hpp"
 #include "ring.hpp"
+#include "ring_host.hpp"
 
 namespace dmawire {
 
@@ -25,7 +26,10 @@ namespace dmawire {
 /// not, what did not go out is sent again from the first on, which then waits for room alone. Where
 /// they fit the path's MTU, one request carries many and the kernel or the card cuts them apart
 /// (UDP_SEGMENT).
-class RingSender final : public Sender {
+///
+/// Others may take part in its ring. While frames wait that cannot go out yet, nobody has anything
+/// to do with each further one that is captured: a wait then insists for longer on what it was for.
+class RingSender final : public Sender, public RingHost {
  public:
   RingSender(Path path, std::span<const int> sockets, FramePool& pool, const Options& options);
 
@@ -36,6 +40,10 @@ class RingSender final : public Sender {
   [[nodiscard]] std::error_code finish() noexcept override;
   [[nodiscard]] bool busy() const noexcept override { return unsent_frames_ > 0; }
   [[nodiscard]] Wakeup wakeup() const noexcept override;
+
+  [[nodiscard]] RingHost* ring_host() noexcept override { return this; }
+  [[nodiscard]] int drive(unsigned wait_for) noexcept override;
+  [[nodiscard]] std::optional<FixedPlace> fixed_place(std::uint32_t frame) const noexcept override;
 
  private:
   /// Most ranges of memory of one request: the fragments of a packet (17 on stock kernels) bound
@@ -89,10 +97,14 @@ class RingSender final : public Sender {
   [[nodiscard]] bool better_copied(const Request& request) const noexcept;
 
   [[nodiscard]] bool waits_for_something() const noexcept;
+  [[nodiscard]] Ring& ring() noexcept override { return ring_; }
   void enter(unsigned wait_for) noexcept;
+  void enter(unsigned wait_for, std::chrono::microseconds patience) noexcept;
   void ring_status(int status) noexcept;
   [[nodiscard]] bool something_to_wait_for() const noexcept;
+  [[nodiscard]] std::uint32_t completions_due() const noexcept;
   [[nodiscard]] unsigned worth_waiting_for() const noexcept;
+  [[nodiscard]] unsigned worth_waiting_for_with_guests() const noexcept;
   void reap() noexcept;
   void handle_result(Completion completion) noexcept;
   void handle_notification(Completion completion) noexcept;

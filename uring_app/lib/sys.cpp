@@ -27,6 +27,8 @@ int wait_for_at_most(io_uring* ring, unsigned wait_for, unsigned microseconds) {
 Sys& sys() noexcept {
   static Sys table{
       .open = [](const char* path, int flags) { return ::open(path, flags); },
+      .create = [](const char* path, int flags,
+                   mode_t mode) { return ::open(path, flags | O_CREAT, mode); },
       .ioctl = [](int fd, unsigned long request,
                   void* argument) { return ::ioctl(fd, request, argument); },
       .mmap = ::mmap,

@@ -14,6 +14,7 @@ namespace dmawire {
 /// an error branch. All answer as the system does: -1 and errno, or, from liburing, -errno.
 struct Sys {
   int (*open)(const char* path, int flags);
+  int (*create)(const char* path, int flags, mode_t mode);
   int (*ioctl)(int fd, unsigned long request, void* argument);
   void* (*mmap)(void* address, std::size_t length, int protection, int flags, int fd, off_t offset);
   int (*memfd_create)(const char* name, unsigned int flags);
