@@ -13,6 +13,7 @@
 #include <fstream>
 #include <string>
 
+#include "frames.hpp"
 #include "transfer.hpp"
 
 namespace dmawire::test {
@@ -80,6 +81,17 @@ TEST(App, MisuseIsStatusTwo) {
                            {"send", "127.0.0.1:1", "-", "--tx", "pigeon"},
                            {"send", "127.0.0.1:1", "-", "--source", "well"},
                            {"send", "127.0.0.1:1", "-", "--buffers", "0"},
+                           {"send", "127.0.0.1:1", "-", "--device", "0"},
+                           {"send", "127.0.0.1:1", "--file", "x", "--device", "0"},
+                           {"send", "127.0.0.1:1", "--device", "zero"},
+                           {"send", "127.0.0.1:1", "--device", "0", "--source", "memfd"},
+                           {"send", "127.0.0.1:1", "--device", "0", "--total", "1M"},
+                           {"send", "127.0.0.1:1", "--device", "0", "--sq-poll"},
+                           {"send", "127.0.0.1:1", "--device", "0", "--frames", "0"},
+                           {"send", "127.0.0.1:1", "--file", "x", "--frames", "1"},
+                           {"send", "127.0.0.1:1", "--file", "x", "--rate", "1"},
+                           {"send", "127.0.0.1:1", "--file", "x", "--record", "y"},
+                           {"recv", "0", "--again", "--check-frames"},
                            {"recv"},
                            {"recv", "port"},
                            {"recv", "70000"}};
@@ -104,6 +116,55 @@ TEST(App, SaysInASentenceWhatWentWrong) {
   expect_failure({"recv", "192.0.2.77:7000"}, 1, "listening on 192.0.2.77:7000: EADDRNOTAVAIL");
   expect_failure({"send", "no-such-host.invalid:1", "--source", "memfd", "--file", file.path()}, 1,
                  "looking up no-such-host.invalid");
+}
+
+TEST(App, SaysThatThereIsNoDevice) {
+  expect_failure({"send", "127.0.0.1:1", "--device", "4711"}, 3,
+                 "opening /dev/dmawire4711: ENOENT");
+}
+
+class AppFrames : public testing::Test {
+ protected:
+  /// What `recv --check-frames` makes of a stream.
+  static Process::Result check(const std::string& stream) {
+    const TemporaryFile file{stream};
+    class Receiver receiver {
+      {
+        "--check-frames"
+      }
+    };
+    EXPECT_EQ(run(send_command("127.0.0.1", receiver.port(),
+                               {"--source", "memfd", "--file", file.path()}))
+                  .status,
+              0);
+    return receiver.process().wait();
+  }
+};
+
+TEST_F(AppFrames, AreCheckedAndCounted) {
+  const Process::Result result = check(make_frame(0, 70'000) + make_frame(3, 100));
+  EXPECT_EQ(result.status, 0) << result.err;
+  const auto received = nlohmann::json::parse(result.out);
+  EXPECT_EQ(received["frames"], 2);
+  EXPECT_EQ(received["bad"], 0);
+  EXPECT_EQ(received["lost"], 2);
+  EXPECT_EQ(received["first_sequence"], 0);
+  EXPECT_EQ(received["last_sequence"], 3);
+}
+
+TEST_F(AppFrames, ThatAreDamagedAreAFailure) {
+  std::string stream = make_frame(0, 70'000) + make_frame(1, 100);
+  stream[50'000] = 'x';
+  const Process::Result result = check(stream);
+  EXPECT_EQ(result.status, 1);
+  EXPECT_NE(result.err.find("not what was captured"), std::string::npos) << result.err;
+  EXPECT_EQ(nlohmann::json::parse(result.out)["bad"], 1) << "the report is there all the same";
+}
+
+TEST_F(AppFrames, ThatAreNoneAreAFailure) {
+  const Process::Result result = check("no frame at all, but longer than the header of one is");
+  EXPECT_EQ(result.status, 1);
+  EXPECT_TRUE(nlohmann::json::parse(result.out)["first_sequence"].is_null());
 }
 
 TEST(App, RefusesToSendAnEmptyFile) {

@@ -77,6 +77,28 @@ TEST(Device, PassesErrorsOfInfoAndQueryOn) {
   EXPECT_NE(message_of([&] { (void)device.info(); }).find("EXDEV"), std::string::npos);
 }
 
+TEST(Device, NamesNodesByNumber) {
+  EXPECT_EQ(Device::node_of(0), Device::default_node);
+  EXPECT_EQ(Device::node_of(17), "/dev/dmawire17");
+}
+
+TEST(Device, SaysWhyABufferIsNotAttached) {
+  FakeSys fake;
+  fake->open = open_null;
+  const Device device;
+  fake->ioctl = fail_ioctl<EBUSY>;
+  EXPECT_NE(message_of([&] { (void)device.attach(5); }).find("another program captures"),
+            std::string::npos);
+  fake->ioctl = fail_ioctl<EOPNOTSUPP>;
+  EXPECT_NE(message_of([&] { (void)device.attach(5); }).find("does not capture"),
+            std::string::npos);
+  fake->ioctl = fail_ioctl<EIO>;
+  EXPECT_NE(message_of([&] { (void)device.attach(5); }).find("cannot reach the memory"),
+            std::string::npos);
+  EXPECT_EQ(device.detach(0).value(), EIO);
+  EXPECT_EQ(device.stop().value(), EIO);
+}
+
 TEST(Device, AsksForWhatTheHeaderSpecifies) {
   FakeSys fake;
   fake->open = open_null;

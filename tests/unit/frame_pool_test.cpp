@@ -46,6 +46,20 @@ TEST(FramePool, GetsAFrameBackOnceEvenIfItWasMoved) {
   EXPECT_EQ(pool.available(), 2U);
 }
 
+TEST(FramePool, GetsASharedFrameBackWhenAllHoldersAreGone) {
+  FramePool pool = make_pool(1, 100);
+  for (int round = 0; round < 2; ++round) {
+    auto first = pool.take();
+    ASSERT_TRUE(first);
+    std::optional<Frame> second{first->share()};
+    EXPECT_EQ(second->bytes().data(), first->bytes().data());
+    (round == 0 ? first : second).reset();
+    EXPECT_EQ(pool.available(), 0U);
+    (round == 0 ? second : first).reset();
+    EXPECT_EQ(pool.available(), 1U);
+  }
+}
+
 TEST(FramePool, PutsOneFrameIntoEachBufferIfAsked) {
   const FramePool pool = FramePool::one_in_each(
       make_buffers(Exporter::memfd, Layout::pages, 3, 16 * 1024), 4096, 5000);
@@ -65,6 +79,13 @@ TEST(FramePool, BeginsFramesOnPagesWhereThatIsCheap) {
   EXPECT_EQ(FramePool::stride(4096), 4096U);
   EXPECT_EQ(FramePool::stride(1472), 1472U);
   EXPECT_EQ(FramePool::stride(5000), 5056U);
+}
+
+TEST(FramePool, SpacesFramesAsAsked) {
+  const FramePool pool{make_buffers(Exporter::memfd, Layout::pages, 1, 16'384), 100, 4, 4096};
+  EXPECT_EQ(pool.stride(), 4096U);
+  EXPECT_EQ(pool.place(3).offset, 3 * 4096U);
+  EXPECT_EQ(pool.bytes(3).size(), 100U);
 }
 
 TEST(FramePool, RefusesBuffersShorterThanAFrame) {

@@ -28,6 +28,7 @@
 #include "../support/loopback.hpp"
 #include "../support/mapped.hpp"
 #include "../support/process.hpp"
+#include "../support/pulled_cable.hpp"
 #include "../support/slot_ring.hpp"
 #include "../support/transfer.hpp"
 
@@ -141,38 +142,6 @@ TEST_P(Ending, AReceiverThatIsKilledGivesTheBufferBack) {
   ASSERT_EQ(waitpid(receiver, nullptr, 0), receiver);
   EXPECT_EQ(flight.ring->next_result(), 0) << "the notification";
 }
-
-void expect_runs(const Words& command, const std::string& netns) {
-  const Process::Result result = Process{command, {.netns = netns}}.wait();
-  EXPECT_EQ(result.status, 0) << command[0] << ": " << result.out << result.err;
-}
-
-/// src's card is down until plug(), which gives it back what ci/vm promises.
-class PulledCable {
- public:
-  PulledCable() { expect_runs({"ip", "link", "set", "eth0", "down"}, "src"); }
-  ~PulledCable() { plug(); }
-  PulledCable(const PulledCable&) = delete;
-  PulledCable& operator=(const PulledCable&) = delete;
-
-  void plug() {
-    if (std::exchange(plugged_, true))
-      return;
-    for (const Words& command : {
-             Words{"ip", "link", "set", "eth0", "up"},
-             Words{"ip", "addr", "replace", "2001:db8::1/64", "dev", "eth0", "nodad"},
-             Words{"ip", "neigh", "replace", "192.0.2.2", "lladdr", "02:00:00:00:00:02", "nud",
-                   "permanent", "dev", "eth0"},
-             Words{"ip", "neigh", "replace", "2001:db8::2", "lladdr", "02:00:00:00:00:02", "nud",
-                   "permanent", "dev", "eth0"},
-             Words{"ping", "-q", "-c", "1", "-w", "10", "-i", "0.05", "192.0.2.2"},
-         })
-      expect_runs(command, "src");
-  }
-
- private:
-  bool plugged_ = false;
-};
 
 TEST_P(Ending, WhatWaitsForACableIsDeliveredThoughItsBufferWasFreed) {
   CardsConnection connection;

@@ -3,7 +3,7 @@
 #include <sys/utsname.h>
 
 #include <CLI/CLI.hpp>
-#include <cerrno>
+#include <cstring>
 #include <dmawire/device.hpp>
 #include <dmawire/error.hpp>
 #include <dmawire/exporters.hpp>
@@ -11,10 +11,12 @@
 #include <dmawire/paths.hpp>
 #include <dmawire/route.hpp>
 #include <fstream>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "commands.hpp"
@@ -25,11 +27,19 @@ namespace {
 
 constexpr std::size_t probe_length = 64 * 1024;
 
+/// What is behind a node.
+struct Node {
+  std::string path;
+  std::optional<dmawire_info> info;
+  std::string why_not;  ///< if it could not be asked
+};
+
 struct Machine {
   std::string kernel;
   std::optional<std::string> module_version;
   std::optional<dmawire_info> device;
   std::string why_no_device;
+  std::vector<Node> nodes;
   Exporter probed_with = Exporter::dmawire;
   std::vector<PathReport> paths;
   std::optional<Route> route;
@@ -50,6 +60,71 @@ std::optional<std::string> loaded_module_version() {
   return version;
 }
 
+std::vector<Node> look_at_nodes() {
+  std::vector<Node> nodes;
+  for (const std::string& path : Device::nodes()) {
+    Node node{.path = path};
+    try {
+      node.info = Device{path}.info();
+    } catch (const Error& error) {
+      node.why_not = error.what();
+    }
+    nodes.push_back(std::move(node));
+  }
+  return nodes;
+}
+
+bool has(const dmawire_info& info, std::uint32_t feature) {
+  return (info.out_features & feature) != 0;
+}
+
+std::string driver_of(const dmawire_info& info) {
+  return {info.out_driver, ::strnlen(info.out_driver, sizeof(info.out_driver))};
+}
+
+/// "pattern: captures up to 1024 frames at a time, ...".
+std::string describe(const Node& node) {
+  if (!node.info) {
+    return node.why_not;
+  }
+  const dmawire_info& info = *node.info;
+  std::string text = driver_of(info);
+  if (!has(info, DMAWIRE_FEATURE_CAPTURE)) {
+    return text + (text.empty() ? "" : ": ") + "buffers only, it does not capture";
+  }
+  text += fmt::format(": captures into up to {} frames at a time", info.out_max_captures);
+  if (info.out_alignment > 1) {
+    text += fmt::format(", whose length is a multiple of {}", info.out_alignment);
+  }
+  if (info.out_max_segments != std::numeric_limits<std::uint32_t>::max()) {
+    text += fmt::format(", of up to {} pieces of memory", info.out_max_segments);
+  }
+  if (has(info, DMAWIRE_FEATURE_RATE)) {
+    text += "; takes --rate";
+  }
+  if (has(info, DMAWIRE_FEATURE_FRAME_HEADER)) {
+    text += "; `recv --check-frames` verifies them";
+  }
+  return text;
+}
+
+nlohmann::ordered_json to_json(const Node& node) {
+  nlohmann::ordered_json object{{"node", node.path}};
+  if (!node.info) {
+    object["error"] = node.why_not;
+    return object;
+  }
+  const dmawire_info& info = *node.info;
+  object["driver"] = driver_of(info);
+  object["captures"] = has(info, DMAWIRE_FEATURE_CAPTURE);
+  object["rate"] = has(info, DMAWIRE_FEATURE_RATE);
+  object["frame_header"] = has(info, DMAWIRE_FEATURE_FRAME_HEADER);
+  object["max_captures"] = info.out_max_captures;
+  object["max_segments"] = info.out_max_segments;
+  object["alignment"] = info.out_alignment;
+  return object;
+}
+
 Machine look(const std::string& destination) {
   Machine machine;
   if (!destination.empty()) {
@@ -63,6 +138,7 @@ Machine look(const std::string& destination) {
     machine.why_no_device = error.what();
     machine.probed_with = Exporter::memfd;
   }
+  machine.nodes = look_at_nodes();
   FramePool pool = make_pool(machine.probed_with, 1, probe_length);
   machine.paths = probe_paths(pool);
   return machine;
@@ -93,6 +169,10 @@ void print_json(const Machine& machine) {
   } else {
     object["why_no_device"] = machine.why_no_device;
   }
+  object["devices"] = nlohmann::ordered_json::array();
+  for (const Node& node : machine.nodes) {
+    object["devices"].push_back(to_json(node));
+  }
   object["source"] = name(machine.probed_with);
   object["paths"] = nlohmann::ordered_json::array();
   for (const PathReport& report : machine.paths) {
@@ -121,6 +201,9 @@ void print_text(const Machine& machine) {
                format_size(machine.device->out_max_bytes));
   } else {
     fmt::print("device   none: {}\n", machine.why_no_device);
+  }
+  for (const Node& node : machine.nodes) {
+    fmt::print("  {}  {}\n", node.path, describe(node));
   }
   fmt::print("\npaths from {} memory, best first\n", name(machine.probed_with));
   for (const PathReport& report : machine.paths) {

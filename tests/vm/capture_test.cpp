@@ -1,0 +1,422 @@
+// SPDX-License-Identifier: MIT
+//
+// From the device `pattern` over the guest's two network cards, with the programs a user would run.
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <dmawire/capture.hpp>
+#include <dmawire/device.hpp>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <thread>
+
+#include "cards.hpp"
+#include "guest.hpp"
+#include "process.hpp"
+#include "pulled_cable.hpp"
+#include "transfer.hpp"
+
+namespace dmawire::test {
+namespace {
+
+constexpr std::uint64_t kMebibyte = 1024 * 1024;
+
+/// How many frames a kernel does in a few seconds.
+std::string many_frames() {
+  return kernel_watches() ? "5000" : "100000";
+}
+
+Words words(Words first, const Words& second) {
+  first.insert(first.end(), second.begin(), second.end());
+  return first;
+}
+
+/// `pattern` fills and checks whole frames, or only their headers, while this lives.
+class HeadersOnly {
+ public:
+  HeadersOnly() { EXPECT_TRUE(write_text(parameter, "N")); }
+  ~HeadersOnly() { EXPECT_TRUE(write_text(parameter, "Y")); }
+  HeadersOnly(const HeadersOnly&) = delete;
+  HeadersOnly& operator=(const HeadersOnly&) = delete;
+
+ private:
+  static constexpr const char* parameter = "/sys/module/dmawire/parameters/pattern_payload";
+};
+
+/// `send --device 0` from src to a `recv --check-frames` in dst.
+class Stream {
+ public:
+  explicit Stream(const Words& sending, const Words& receiving = {})
+      : receiver_{words({"--check-frames"}, receiving), "dst"},
+        sender_{send_command("192.0.2.2", receiver_.port(), words({"--device", "0"}, sending)),
+                {.netns = "src"}} {}
+
+  Process& sender() { return sender_; }
+  Process& receiver() { return receiver_.process(); }
+
+  /// Waits for both ends.
+  void finish(int sender_status = 0, int receiver_status = 0) {
+    const Process::Result sent_result = sender_.wait();
+    complaint = sent_result.err;
+    ASSERT_EQ(sent_result.status, sender_status) << sent_result.err;
+    ASSERT_FALSE(sent_result.out.empty()) << "the report is missing: " << sent_result.err;
+    sent = nlohmann::json::parse(sent_result.out);
+    const Process::Result received_result = receiver_.process().wait();
+    ASSERT_EQ(received_result.status, receiver_status) << received_result.err;
+    if (receiver_status == 0) {
+      received = nlohmann::json::parse(received_result.out);
+    }
+  }
+
+  /// Nothing is unaccounted for, at the sender and between the two.
+  void expect_adds_up() const {
+    EXPECT_EQ(sent["captured"].get<std::uint64_t>(),
+              sent["sent_frames"].get<std::uint64_t>() + sent["dropped"].get<std::uint64_t>());
+    EXPECT_EQ(received["frames"], sent["sent_frames"]) << sent << received;
+    EXPECT_EQ(received["bytes"], sent["bytes"]);
+    EXPECT_EQ(received["bad"], 0);
+    EXPECT_EQ(received["lost"], sent["lost"]) << sent << received;
+    EXPECT_EQ(received["first_sequence"], 0);
+  }
+
+  nlohmann::json sent;
+  nlohmann::json received;
+  std::string complaint;
+
+ private:
+  Receiver receiver_;
+  Process sender_;
+};
+
+/// The device is nobody's and has nothing.
+void expect_free() {
+  const Device device;
+  const FramePool pool = make_capture_pool(device, 1, 4096);
+  const std::uint32_t index = device.attach(pool.buffers()[0].fd());
+  EXPECT_FALSE(device.detach(index));
+}
+
+bool has_direct() {
+  const Device device;
+  return device.query(device.create(4096, DMAWIRE_BIDIRECTIONAL).fd()).out_direct == DMAWIRE_USABLE;
+}
+
+TEST(Capture, InfoTellsWhatTheDeviceCan) {
+  const Process::Result text = run({"uring_app", "info"});
+  EXPECT_NE(text.out.find("/dev/dmawire0  pattern: captures"), std::string::npos) << text.out;
+  const auto json = nlohmann::json::parse(run({"uring_app", "info", "--json"}).out);
+  EXPECT_EQ(json["devices"][0]["driver"], "pattern");
+  EXPECT_EQ(json["devices"][0]["captures"], true);
+}
+
+class CapturePath : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    if (std::string{GetParam()} == "direct" && !has_direct()) {
+      GTEST_SKIP() << "this kernel has no direct path";
+    }
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Every, CapturePath,
+                         testing::Values("auto", "direct", "fixed", "plain", "copy"),
+                         [](const auto& parameter) { return std::string{parameter.param}; });
+
+TEST_P(CapturePath, DeliversEveryFrameOverTcp) {
+  Stream stream{{"--frames", "2000", "--tx", GetParam()}};
+  ASSERT_NO_FATAL_FAILURE(stream.finish());
+  stream.expect_adds_up();
+  EXPECT_EQ(stream.sent["captured"], 2000);
+  EXPECT_EQ(stream.sent["sent_frames"], 2000);
+  EXPECT_EQ(stream.sent["lost"], 0);
+  if (std::string{GetParam()} == "auto") {
+    EXPECT_EQ(stream.sent["path"], has_direct() ? "direct" : "fixed");
+  }
+  expect_free();
+}
+
+TEST_P(CapturePath, DeliversFramesOfAnOddSize) {
+  Stream stream{{"--frames", "3000", "--tx", GetParam(), "--size", "5000", "--buffers", "33"}};
+  ASSERT_NO_FATAL_FAILURE(stream.finish());
+  stream.expect_adds_up();
+  EXPECT_EQ(stream.sent["bytes"], 3000 * 5056);  // whole units of the device
+}
+
+TEST_P(CapturePath, DeliversDatagramsAtARateThatTheReceiverKeepsUpWith) {
+  Stream stream{{"--frames", "1000", "--tx", GetParam(), "--udp", "--rate", "1000"}, {"--udp"}};
+  ASSERT_NO_FATAL_FAILURE(stream.finish());
+  stream.expect_adds_up();
+  EXPECT_EQ(stream.received["frames"], 1000);
+}
+
+TEST_P(CapturePath, CopiesNothing) {
+  if (std::string{GetParam()} == "copy") {
+    GTEST_SKIP() << "it is there to copy";
+  }
+  Stream stream{{"--frames", "500", "--tx", GetParam(), "--verify-copies"}};
+  ASSERT_NO_FATAL_FAILURE(stream.finish());
+  EXPECT_EQ(stream.sent["copied"], 0) << stream.sent;
+  EXPECT_EQ(stream.sent["kernel_copies"], 0);
+}
+
+TEST(Capture, LosesNoFrameOfManyAndMakesOneSystemCallForSixteen) {
+  const HeadersOnly headers_only;
+  Stream stream{{"--frames", many_frames(), "--size", "4K"}};
+  ASSERT_NO_FATAL_FAILURE(stream.finish());
+  stream.expect_adds_up();
+  EXPECT_EQ(stream.sent["lost"], 0);
+  EXPECT_EQ(std::to_string(stream.sent["sent_frames"].get<std::uint64_t>()), many_frames());
+  EXPECT_GE(stream.sent["frames_per_syscall"], 16) << stream.sent;
+}
+
+TEST(Capture, MakesOneSystemCallForSixteenLongFramesToo) {
+  const HeadersOnly headers_only;
+  Stream stream{{"--frames", "4000"}};
+  ASSERT_NO_FATAL_FAILURE(stream.finish());
+  stream.expect_adds_up();
+  EXPECT_GE(stream.sent["frames_per_syscall"], 16) << stream.sent;
+}
+
+TEST(Capture, KeepsToTheRateAndSendsALoneFrameAtOnce) {
+  const auto start = std::chrono::steady_clock::now();
+  Stream stream{{"--frames", "200", "--rate", "100", "--size", "4K"}};
+  ASSERT_NO_FATAL_FAILURE(stream.finish());
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+  EXPECT_GE(took.count(), 1.98);
+  EXPECT_LT(took.count(), kernel_watches() ? 20 : 6);
+  stream.expect_adds_up();
+  EXPECT_EQ(stream.sent["lost"], 0);
+  // The next frame comes 10 ms later: none has waited for it.
+  EXPECT_LT(stream.sent["latency_to_send_us"]["p50"], 5'000) << stream.sent;
+  EXPECT_GT(stream.sent["latency_to_done_us"]["p50"], 0);
+}
+
+TEST(Capture, CountsExactlyWhatTheDeviceHadNoRoomFor) {
+  Stream stream{{"--frames", "3000", "--rate", "200000", "--size", "64K", "--buffers", "16"}};
+  ASSERT_NO_FATAL_FAILURE(stream.finish());
+  stream.expect_adds_up();
+  EXPECT_GT(stream.sent["lost"], 0) << stream.sent;
+  EXPECT_EQ(stream.received["last_sequence"], stream.sent["captured"].get<std::uint64_t>() +
+                                                  stream.sent["lost"].get<std::uint64_t>() - 1);
+}
+
+TEST(Capture, StopsOnASignalWithASummary) {
+  for (const int signal : {SIGINT, SIGTERM}) {
+    Stream stream{{"--rate", "500", "--size", "4K", "--verbose"}};
+    stream.sender().wait_for_line(" captured, ");
+    ASSERT_EQ(::kill(stream.sender().pid(), signal), 0);
+    ASSERT_NO_FATAL_FAILURE(stream.finish());
+    stream.expect_adds_up();
+    EXPECT_EQ(stream.sent["dropped"], 0);
+    EXPECT_GT(stream.sent["captured"], 0);
+    EXPECT_GT(stream.sent["canceled"], 0) << "the device had room when it was stopped";
+    expect_free();
+  }
+}
+
+TEST(Capture, StopsOnASignalThoughTheDeviceIsAsleep) {
+  // One frame, and then none for the rest of the test.
+  Stream stream{{"--rate", "1", "--size", "4K", "--verbose"}};
+  stream.sender().wait_for_line(" 1 captured, ");
+  const auto start = std::chrono::steady_clock::now();
+  ASSERT_EQ(::kill(stream.sender().pid(), SIGINT), 0);
+  ASSERT_NO_FATAL_FAILURE(stream.finish());
+  EXPECT_LT(std::chrono::steady_clock::now() - start,
+            std::chrono::seconds{kernel_watches() ? 9 : 3});
+}
+
+TEST(Capture, DiesAtOnceOfASecondSignal) {
+  Stream stream{{}};
+  ASSERT_EQ(::kill(stream.receiver().pid(), SIGSTOP), 0);
+  std::this_thread::sleep_for(std::chrono::seconds{1});  // the wire is full, and stays so
+  ASSERT_EQ(::kill(stream.sender().pid(), SIGINT), 0);
+  std::this_thread::sleep_for(std::chrono::seconds{1});
+  ASSERT_EQ(::kill(stream.sender().pid(), SIGINT), 0);
+  EXPECT_EQ(stream.sender().wait().status, 128 + SIGINT);
+  ASSERT_EQ(::kill(stream.receiver().pid(), SIGKILL), 0);
+  expect_free();
+}
+
+TEST(Capture, IsKilledMidStreamAndLeavesTheDeviceFree) {
+  for (int round = 0; round < 5; ++round) {
+    Stream stream{{}};
+    std::this_thread::sleep_for(std::chrono::milliseconds{150 + 37 * round});
+    stream.sender().kill();
+    EXPECT_EQ(stream.sender().wait().status, 128 + SIGKILL);
+    stream.receiver().kill();
+    stream.receiver().wait();
+    expect_free();
+  }
+}
+
+TEST(Capture, SaysSoWhenTheReceiverGoesAway) {
+  Stream stream{{}};
+  std::this_thread::sleep_for(std::chrono::milliseconds{500});
+  stream.receiver().kill();
+  ASSERT_NO_FATAL_FAILURE(stream.finish(1, 128 + SIGKILL));
+  EXPECT_NE(stream.complaint.find("the receiver closed the connection"), std::string::npos)
+      << stream.complaint;
+  EXPECT_EQ(stream.sent["captured"].get<std::uint64_t>(),
+            stream.sent["sent_frames"].get<std::uint64_t>() +
+                stream.sent["dropped"].get<std::uint64_t>());
+  expect_free();
+}
+
+TEST(Capture, GoesOnWhenAStalledReceiverReadsAgain) {
+  Stream stream{{"--frames", "3000", "--rate", "2000", "--size", "64K"}};
+  ASSERT_EQ(::kill(stream.receiver().pid(), SIGSTOP), 0);
+  std::this_thread::sleep_for(std::chrono::seconds{1});
+  const auto cpu = stream.sender().cpu_time();
+  std::this_thread::sleep_for(std::chrono::seconds{1});
+  EXPECT_LT((stream.sender().cpu_time() - cpu).count(), 50) << "milliseconds while stalled";
+  ASSERT_EQ(::kill(stream.receiver().pid(), SIGCONT), 0);
+  ASSERT_NO_FATAL_FAILURE(stream.finish());
+  stream.expect_adds_up();
+  EXPECT_GT(stream.sent["lost"], 0) << "there was no room meanwhile";
+}
+
+TEST(Capture, GoesOnWhenThePulledCableIsBack) {
+  Stream stream{{"--frames", "4000", "--rate", "2000", "--size", "16K", "--verbose"}};
+  stream.sender().wait_for_line(" captured, ");
+  {
+    PulledCable cable;
+    std::this_thread::sleep_for(std::chrono::milliseconds{700});
+  }
+  ASSERT_NO_FATAL_FAILURE(stream.finish());
+  stream.expect_adds_up();
+}
+
+TEST(Capture, IsForOneProgramAtATime) {
+  Stream stream{{"--rate", "100", "--size", "4K", "--verbose"}};
+  stream.sender().wait_for_line(" captured, ");
+  Stream second{{"--frames", "1"}};
+  const Process::Result result = second.sender().wait();
+  EXPECT_EQ(result.status, 1);
+  EXPECT_NE(result.err.find("another program captures from it"), std::string::npos) << result.err;
+  second.receiver().kill();
+  second.receiver().wait();
+  ASSERT_EQ(::kill(stream.sender().pid(), SIGINT), 0);
+  ASSERT_NO_FATAL_FAILURE(stream.finish());
+  stream.expect_adds_up();
+}
+
+TEST(Capture, NeedsARing) {
+  Stream stream{{"--tx", "msg", "--frames", "1"}};
+  const Process::Result result = stream.sender().wait();
+  EXPECT_EQ(result.status, 3);
+  EXPECT_NE(result.err.find("choose another path than msg"), std::string::npos) << result.err;
+  stream.receiver().kill();
+  stream.receiver().wait();
+}
+
+TEST(Capture, RefusesARateThatIsTooHigh) {
+  Stream stream{{"--rate", "1000000000", "--frames", "1"}};
+  const Process::Result result = stream.sender().wait();
+  EXPECT_EQ(result.status, 1);
+  EXPECT_NE(result.err.find("cannot make so many frames a second"), std::string::npos)
+      << result.err;
+  stream.receiver().kill();
+  stream.receiver().wait();
+  expect_free();
+}
+
+/// A disk for what is recorded: ext4 on a loop device.
+class Recording : public CapturePath {
+ protected:
+  static void SetUpTestSuite() {
+    for (const char* module : {"loop", "ext4"}) {
+      load_kernel_module(module);
+    }
+    std::ofstream{image}.close();
+    std::filesystem::resize_file(image, 96 * kMebibyte);
+    ::mkdir(directory.c_str(), 0700);
+    expect_runs({"mke2fs", "-F", "-b", "4096", image});
+    expect_runs({"mount", "-t", "ext4", "-o", "loop", image, directory});
+  }
+  static void TearDownTestSuite() {
+    expect_runs({"umount", directory});
+    ::rmdir(directory.c_str());
+    ::unlink(image.c_str());
+  }
+  static void expect_runs(const Words& command) {
+    const Process::Result result = run(command);
+    EXPECT_EQ(result.status, 0) << command[0] << ": " << result.out << result.err;
+  }
+
+  static inline const std::string image = "/tmp/record.image";
+  static inline const std::string directory = "/tmp/record";
+  const std::string file = directory + "/frames";
+};
+INSTANTIATE_TEST_SUITE_P(Every, Recording, testing::Values("direct", "fixed", "plain", "copy"),
+                         [](const auto& parameter) { return std::string{parameter.param}; });
+
+TEST_P(Recording, HoldsWhatWasReceived) {
+  const std::string stored = directory + "/received";
+  Stream stream{{"--frames", "500", "--size", "64K", "--record", file, "--tx", GetParam()},
+                {"--out", stored}};
+  ASSERT_NO_FATAL_FAILURE(stream.finish());
+  stream.expect_adds_up();
+  EXPECT_EQ(stream.sent["recorded_bytes"], 500 * 65'536);
+  EXPECT_EQ(std::filesystem::file_size(file), 500 * 65'536U);
+  EXPECT_EQ(run({"cmp", file, stored}).status, 0);
+  ::unlink(stored.c_str());
+  ::unlink(file.c_str());
+}
+
+TEST_P(Recording, PutsFramesOfAnOddSizeOnBlocks) {
+  Stream stream{{"--frames", "3", "--size", "5000", "--record", file, "--tx", GetParam()}};
+  ASSERT_NO_FATAL_FAILURE(stream.finish());
+  EXPECT_EQ(stream.sent["recorded_bytes"], 3 * 5056);
+  EXPECT_EQ(std::filesystem::file_size(file), 2 * 8192U + 5056);
+  ::unlink(file.c_str());
+}
+
+TEST_P(Recording, EndsWithAMessageWhenTheDiskIsFull) {
+  Stream stream{{"--record", file, "--tx", GetParam()}};
+  ASSERT_NO_FATAL_FAILURE(stream.finish(1));
+  EXPECT_NE(stream.complaint.find("the disk is full"), std::string::npos) << stream.complaint;
+  stream.expect_adds_up();
+  EXPECT_EQ(stream.sent["dropped"], 0) << "what was captured has been sent";
+  ::unlink(file.c_str());
+  expect_free();
+}
+
+TEST(RecordingElsewhere, SaysWhyAFileCannotBeMade) {
+  Stream stream{{"--frames", "1", "--record", "/nowhere/file"}};
+  const Process::Result result = stream.sender().wait();
+  EXPECT_EQ(result.status, 1);
+  EXPECT_NE(result.err.find("opening /nowhere/file for direct writing: ENOENT"), std::string::npos)
+      << result.err;
+  stream.receiver().kill();
+  stream.receiver().wait();
+}
+
+TEST(CaptureLibrary, WorksWithoutASender) {
+  const Device device;
+  FramePool pool = make_capture_pool(device, 32, 4096);
+  Capture capture{device, pool};
+  capture.give();
+  capture.start();
+  std::uint64_t next = 0;
+  while (next < 1000) {
+    while (const auto captured = capture.next()) {
+      ASSERT_EQ(captured->sequence, next++);
+      dmawire_frame_header header;
+      std::memcpy(&header, captured->frame.bytes().data(), sizeof(header));
+      ASSERT_EQ(header.magic, unsigned{DMAWIRE_FRAME_MAGIC});
+      ASSERT_EQ(header.sequence, captured->sequence);
+    }
+    ASSERT_FALSE(capture.give());
+    ASSERT_FALSE(capture.wait());
+  }
+  capture.finish();
+  EXPECT_EQ(capture.given(), 0U);
+}
+
+}  // namespace
+}  // namespace dmawire::test
