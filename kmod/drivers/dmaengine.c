@@ -83,7 +83,7 @@ struct engine {
 	struct dma_chan *chan;
 	struct device *dev;
 	struct dmawire_device *capture;
-	spinlock_t lock;
+	spinlock_t lock; /* see above */
 	bool running;
 	u64 sequence;
 	struct list_head jobs;

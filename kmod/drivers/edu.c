@@ -76,7 +76,7 @@ struct edu {
 	struct dmawire_device *capture;
 	struct work_struct work;
 	struct completion copied;
-	spinlock_t lock;
+	spinlock_t lock; /* see above */
 	struct list_head transfers;
 	bool running;
 	u64 sequence;
