@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstring>
 #include <dmawire/capture.hpp>
 #include <dmawire/device.hpp>
 #include <filesystem>
