@@ -223,7 +223,7 @@ TEST(Capture, StopsOnASignalWithASummary) {
 TEST(Capture, StopsOnASignalThoughTheDeviceIsAsleep) {
   // One frame, and then none for the rest of the test.
   Stream stream{{"--rate", "1", "--size", "4K", "--verbose"}};
-  stream.sender().wait_for_line(" 1 captured, ");
+  stream.sender().wait_for_line("1 captured, 1 sent");
   const auto start = std::chrono::steady_clock::now();
   ASSERT_EQ(::kill(stream.sender().pid(), SIGINT), 0);
   ASSERT_NO_FATAL_FAILURE(stream.finish());
