@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <liburing.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -106,7 +107,7 @@ class FakeCaptureDevice {
     return info;
   }
 
-  static int ioctl(int, unsigned long command, void* argument) {
+  static int ioctl(int fd, unsigned long command, void* argument) {
     State& now = state();
     if (const auto refusal = now.refusals.find(command); refusal != now.refusals.end()) {
       errno = refusal->second;
@@ -144,14 +145,14 @@ class FakeCaptureDevice {
         fail(ECANCELED, now.given.size());
         return 0;
       default:
-        errno = ENOTTY;
-        return -1;
+        return ::ioctl(fd, command, argument);
     }
   }
 
   template <typename Enter>
   static int enter(io_uring* ring, Enter real) {
     take_captures(ring);
+    ::io_uring_submit(ring);  // which makes room for those that complete
     complete_captures(ring);
     const int status = real();
     put_results(ring);
