@@ -462,7 +462,7 @@ static int give(struct dmawire_queue *queue,
 	capture->transfer = (struct dmawire_transfer) {
 		.length = params->length,
 		.nr_segments = nr_segments,
-		.vaddr = target->dev ? NULL : target->map.vaddr + range.offset,
+		.vaddr = target->dev ? NULL : target->vaddr + range.offset,
 	};
 	INIT_LIST_HEAD(&capture->transfer.node);
 	hand_over(capture);

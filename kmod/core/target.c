@@ -17,6 +17,7 @@
 #include <linux/mm.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
+#include <linux/vmalloc.h>
 
 #include <dmawire/device.h>
 
@@ -129,10 +130,20 @@ err_detach:
 	return ret;
 }
 
+/* Not through the dma-buf core, which warns if there is no memory for it. */
+static int map_for_cpu(struct dmawire_target *target)
+{
+	struct dmawire_buffer *buffer = dmawire_dmabuf_buffer(target->dmabuf);
+
+	target->vaddr = vmap(buffer->pages, buffer->nr_pages, VM_MAP,
+			     PAGE_KERNEL);
+	return target->vaddr ? 0 : -ENOMEM;
+}
+
 static void unmap(struct dmawire_target *target)
 {
 	if (!target->dev) {
-		dma_buf_vunmap_unlocked(target->dmabuf, &target->map);
+		vunmap(target->vaddr);
 		return;
 	}
 	kvfree(target->runs.span);
@@ -179,7 +190,7 @@ struct dmawire_target *dmawire_target_create(struct dma_buf *dmabuf,
 	if (dev)
 		ret = map_for_device(target);
 	else
-		ret = dma_buf_vmap_unlocked(dmabuf, &target->map);
+		ret = map_for_cpu(target);
 	if (ret)
 		goto err_free_pages;
 	return target;
@@ -317,7 +328,7 @@ void dmawire_target_sync_for_cpu(const struct dmawire_target *target,
 	size_t done = 0;
 
 	if (!target->dev)
-		flush_kernel_vmap_range(target->map.vaddr + range->offset,
+		flush_kernel_vmap_range(target->vaddr + range->offset,
 					range->length);
 	if (!target->needs_sync)
 		return;

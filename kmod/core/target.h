@@ -2,7 +2,6 @@
 #ifndef DMAWIRE_TARGET_H
 #define DMAWIRE_TARGET_H
 
-#include <linux/iosys-map.h>
 #include <linux/types.h>
 
 struct device;
@@ -41,7 +40,7 @@ struct dmawire_spans {
  * @dev: does the DMA; NULL if the CPU fills it
  * @attach: of @dev
  * @sgt: the mapping for @dev
- * @map: the mapping for the CPU, if that fills it
+ * @vaddr: the mapping for the CPU, if that fills it
  * @segments: what is contiguous for the device
  * @runs: the same, cut further so that each is also contiguous in memory: the
  *	unit of cache maintenance
@@ -57,7 +56,7 @@ struct dmawire_target {
 	struct device *dev;
 	struct dma_buf_attachment *attach;
 	struct sg_table *sgt;
-	struct iosys_map map;
+	void *vaddr;
 	struct dmawire_spans segments;
 	struct dmawire_spans runs;
 	bool needs_sync;
