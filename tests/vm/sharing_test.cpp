@@ -80,10 +80,11 @@ TEST_P(SharedBuffer, IsSentByAllRingsAndSlotsAtOnceWhicheverRingEndsFirst) {
     std::deque<CardsConnection> connection(rings * std::size(used_slots));
     for (size_t i = 0; i < rings; ++i) {
       ASSERT_EQ(ring[i].make_table(), 0);
-      for (size_t k = 0; k < std::size(used_slots); ++k) {
-        put_into(ring[i], used_slots[k]);
+      // First both: while a send is under way, any result may be the send's.
+      for (unsigned slot : used_slots)
+        put_into(ring[i], slot);
+      for (size_t k = 0; k < std::size(used_slots); ++k)
         start_send(ring[i], used_slots[k], connection[2 * i + k].near.get());
-      }
     }
     for (size_t i : order) {
       for (size_t k = 0; k < std::size(used_slots); ++k)
