@@ -177,7 +177,9 @@ void completions(Bytes bytes) {
     cqe.res = take<std::int32_t>(bytes);
     cqe.flags = take<std::uint32_t>(bytes);
     const Completion completion{cqe};
-    const RequestTag tag{.request = completion.request(), .sequence = completion.sequence()};
+    const RequestTag tag{.request = completion.request(),
+                         .sequence = completion.sequence(),
+                         .client = completion.client()};
     must((cqe.user_data & ~RequestTag::notification_bit) == tag.pack(), "a tag reads as written");
     if (completion.notification()) {
       must(completion.result() == 0, "a notification has no result");
