@@ -113,9 +113,10 @@ static int engine_start(struct dmawire_device *device, u32 rate)
 {
 	struct engine *engine = dmawire_device_priv(device);
 
-	guard(spinlock_irqsave)(&engine->lock);
+	spin_lock_irq(&engine->lock);
 	engine->sequence = 0;
 	engine->running = true;
+	spin_unlock_irq(&engine->lock);
 	return 0;
 }
 
@@ -330,11 +331,12 @@ static struct dmawire_transfer *memcpy_next_transfer(struct engine *engine)
 {
 	struct dmawire_transfer *transfer;
 
-	guard(spinlock_irqsave)(&engine->lock);
+	spin_lock_irq(&engine->lock);
 	transfer = list_first_entry_or_null(&engine->transfers,
 					    struct dmawire_transfer, node);
 	if (transfer)
 		list_del(&transfer->node);
+	spin_unlock_irq(&engine->lock);
 	return transfer;
 }
 

@@ -119,8 +119,12 @@ static int edu_copy(struct edu *edu, u64 from, u64 to, size_t count,
 
 static bool edu_is_running(struct edu *edu)
 {
-	guard(spinlock)(&edu->lock);
-	return edu->running;
+	bool running;
+
+	spin_lock(&edu->lock);
+	running = edu->running;
+	spin_unlock(&edu->lock);
+	return running;
 }
 
 static int edu_fill_segment(struct edu *edu, dma_addr_t source,
@@ -189,11 +193,12 @@ static struct dmawire_transfer *edu_next_transfer(struct edu *edu)
 {
 	struct dmawire_transfer *transfer;
 
-	guard(spinlock)(&edu->lock);
+	spin_lock(&edu->lock);
 	transfer = list_first_entry_or_null(&edu->transfers,
 					    struct dmawire_transfer, node);
 	if (transfer)
 		list_del(&transfer->node);
+	spin_unlock(&edu->lock);
 	return transfer;
 }
 
