@@ -72,8 +72,9 @@
  * CAPTURE
  *
  * A device that captures writes into dma-bufs of ours. An open file becomes the
- * one that captures with its first DMAWIRE_IOC_ATTACH, and stays it until its
- * last DMAWIRE_IOC_DETACH or its end; other files get EBUSY meanwhile.
+ * one that captures with its first DMAWIRE_IOC_ATTACH, and stays it until it has
+ * stopped, detached and taken everything, or to its end; other files get EBUSY
+ * meanwhile.
  *
  *   ATTACH   makes a dma-buf known to the device and maps it for it
  *   GIVE     hands a range of it to the device (or DMAWIRE_URING_CMD_CAPTURE)
@@ -99,8 +100,8 @@
  * given comes back with ENODEV and everything but taking and detaching answers
  * ENODEV; the dma-bufs live on.
  *
- * poll(2) on an open /dev/dmawireN: POLLIN if TAKE would not wait, POLLHUP if
- * the device is gone.
+ * poll(2) on an open /dev/dmawireN: POLLIN if there is something to take,
+ * POLLHUP if the device is gone.
  *
  * All of this header needs Linux 6.12 or later; what needs more says so.
  */

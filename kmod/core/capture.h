@@ -76,7 +76,7 @@ struct dmawire_capture {
  * @dev: does the DMA, or NULL
  * @params: the driver's
  * @mutex: see above
- * @owner: who attached dma-bufs, or NULL
+ * @owner: who attached dma-bufs, or NULL; changes under both locks
  * @targets: by index
  * @gone: there is no driver any more; changes under both locks
  * @running: changes under both locks
@@ -87,7 +87,7 @@ struct dmawire_capture {
  * @waiting: captures that are WAITING, in the order given
  * @with_device: captures that are DEVICE, in the order given
  * @back: captures that are BACK and have no waiter, in the order of completion
- * @counts: what INFO tells
+ * @counts: what STATUS tells
  * @next_sequence: of the next frame if none gets lost
  * @wait: for @back
  * @ender: ends a broken driver's run

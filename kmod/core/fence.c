@@ -11,6 +11,7 @@
 #include <linux/dma-buf.h>
 #include <linux/dma-fence.h>
 #include <linux/dma-resv.h>
+#include <linux/lockdep.h>
 #include <linux/module.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
@@ -31,7 +32,7 @@
  * @next: the fence after, which counts this one in @pending; then, when this one
  *	is done, what is to be signaled after it
  *
- * Protected by the queue's lock. A reference belongs to the ranges.
+ * Protected by the target's lock. A reference belongs to the ranges.
  */
 struct dmawire_fence {
 	struct dma_fence base;
@@ -62,6 +63,8 @@ static struct dmawire_fence *join(struct dmawire_target *target)
 {
 	struct dmawire_fence *fence = target->fence;
 
+	lockdep_assert_held(target->lock);
+
 	if (!fence || fence->ranges == DMAWIRE_FENCE_RANGES)
 		return NULL;
 	fence->ranges++;
@@ -71,6 +74,8 @@ static struct dmawire_fence *join(struct dmawire_target *target)
 
 static void follow(struct dmawire_target *target, struct dmawire_fence *fence)
 {
+	lockdep_assert_held(target->lock);
+
 	if (target->fence) {
 		target->fence->next = fence;
 		fence->pending++;
@@ -96,21 +101,19 @@ static struct dmawire_fence *create(struct dmawire_target *target)
 
 /**
  * dmawire_fence_enter - say that one more range is to be the device's
- * @target: the dma-buf
- * @lock: the queue's, not held; its mutex is
+ * @target: the dma-buf; its lock is not held, the queue's mutex is
  *
  * Return: the fence that stands for the range, for dmawire_fence_leave(), or NULL
  * if there is no memory.
  */
-struct dmawire_fence *dmawire_fence_enter(struct dmawire_target *target,
-					  struct spinlock *lock)
+struct dmawire_fence *dmawire_fence_enter(struct dmawire_target *target)
 {
 	struct dma_resv *resv = target->dmabuf->resv;
 	struct dmawire_fence *fence;
 
-	spin_lock_irq(lock);
+	spin_lock_irq(target->lock);
 	fence = join(target);
-	spin_unlock_irq(lock);
+	spin_unlock_irq(target->lock);
 	if (fence)
 		return fence;
 
@@ -126,9 +129,9 @@ struct dmawire_fence *dmawire_fence_enter(struct dmawire_target *target,
 		dma_fence_put(&fence->base);
 		return NULL;
 	}
-	spin_lock_irq(lock);
+	spin_lock_irq(target->lock);
 	follow(target, fence);
-	spin_unlock_irq(lock);
+	spin_unlock_irq(target->lock);
 	dma_resv_add_fence(resv, &fence->base, DMA_RESV_USAGE_WRITE);
 	dma_resv_unlock(resv);
 	return fence;
@@ -139,14 +142,14 @@ struct dmawire_fence *dmawire_fence_enter(struct dmawire_target *target,
  * @target: the dma-buf
  * @fence: what dmawire_fence_enter() gave for the range
  *
- * Under the queue's lock.
- *
  * Return: fences to be given to dmawire_fence_signal() without the lock, or NULL.
  */
 struct dmawire_fence *dmawire_fence_leave(struct dmawire_target *target,
 					  struct dmawire_fence *fence)
 {
 	struct dmawire_fence *first = fence;
+
+	lockdep_assert_held(target->lock);
 
 	if (--fence->pending)
 		return NULL;

@@ -6,10 +6,8 @@
 
 struct dmawire_fence;
 struct dmawire_target;
-struct spinlock;
 
-struct dmawire_fence *dmawire_fence_enter(struct dmawire_target *target,
-					  struct spinlock *lock);
+struct dmawire_fence *dmawire_fence_enter(struct dmawire_target *target);
 struct dmawire_fence *dmawire_fence_leave(struct dmawire_target *target,
 					  struct dmawire_fence *fence);
 void dmawire_fence_signal(struct dmawire_fence *fences);

@@ -151,6 +151,29 @@ static void end_broken(struct work_struct *work)
 		end(queue, -EIO);
 }
 
+static void set_owner(struct dmawire_queue *queue, const void *owner)
+{
+	lockdep_assert_held(&queue->mutex);
+
+	spin_lock_irq(&queue->lock);
+	queue->owner = owner;
+	spin_unlock_irq(&queue->lock);
+}
+
+/* The queue is nobody's once nothing in it is its owner's. */
+static void disown_if_empty(struct dmawire_queue *queue)
+{
+	bool empty;
+
+	lockdep_assert_held(&queue->mutex);
+
+	spin_lock_irq(&queue->lock);
+	empty = list_empty(&queue->back) && !queue->running;
+	spin_unlock_irq(&queue->lock);
+	if (empty && xa_empty(&queue->targets))
+		set_owner(queue, NULL);
+}
+
 /* Whether @owner may capture now. */
 static int check_owner(const struct dmawire_queue *queue, const void *owner)
 {
@@ -167,7 +190,7 @@ static int attach(struct dmawire_queue *queue, struct dma_buf *dmabuf,
 	struct dmawire_target *target;
 	int ret;
 
-	target = dmawire_target_create(dmabuf, queue->dev);
+	target = dmawire_target_create(dmabuf, queue->dev, &queue->lock);
 	if (IS_ERR(target))
 		return PTR_ERR(target);
 
@@ -186,7 +209,7 @@ static int attach(struct dmawire_queue *queue, struct dma_buf *dmabuf,
 /**
  * dmawire_queue_attach - make a dma-buf one that the device can write to
  * @queue: the device's
- * @owner: who asks; owns the queue until everything is detached
+ * @owner: who asks; owns the queue until everything is detached and taken
  * @dmabuf: one of ours
  * @index: names it from now on
  *
@@ -202,7 +225,7 @@ int dmawire_queue_attach(struct dmawire_queue *queue, const void *owner,
 	if (!ret)
 		ret = attach(queue, dmabuf, index);
 	if (!ret)
-		queue->owner = owner;
+		set_owner(queue, owner);
 	return ret;
 }
 
@@ -227,8 +250,7 @@ int dmawire_queue_detach(struct dmawire_queue *queue, const void *owner,
 
 	xa_erase(&queue->targets, index);
 	dmawire_target_destroy(target);
-	if (xa_empty(&queue->targets) && !queue->running)
-		queue->owner = NULL;
+	disown_if_empty(queue);
 	return 0;
 }
 
@@ -283,6 +305,11 @@ static int start(struct dmawire_queue *queue, u32 rate)
 	if (rate > queue->params.max_rate)
 		return -EINVAL;
 
+	ret = queue->params.ops->start(queue->device, rate);
+	if (ret)
+		return ret;
+
+	/* Nothing has been submitted, so nothing can have come yet. */
 	spin_lock_irq(&queue->lock);
 	queue->counts = (struct dmawire_counts) {
 		.given = queue->counts.given,
@@ -290,10 +317,6 @@ static int start(struct dmawire_queue *queue, u32 rate)
 	queue->next_sequence = 0;
 	spin_unlock_irq(&queue->lock);
 	forgive(queue);
-
-	ret = queue->params.ops->start(queue->device, rate);
-	if (ret)
-		return ret;
 	set_running(queue, true);
 	while ((capture = next_waiting(queue)))
 		submit(capture);
@@ -309,7 +332,7 @@ int dmawire_queue_start(struct dmawire_queue *queue, const void *owner, u32 rate
 	if (!ret)
 		ret = start(queue, rate);
 	if (!ret)
-		queue->owner = owner;
+		set_owner(queue, owner);
 	return ret;
 }
 
@@ -320,8 +343,7 @@ int dmawire_queue_stop(struct dmawire_queue *queue, const void *owner)
 		return -EBUSY;
 	end(queue, -ECANCELED);
 	forgive(queue);
-	if (xa_empty(&queue->targets))
-		queue->owner = NULL;
+	disown_if_empty(queue);
 	return 0;
 }
 
@@ -346,7 +368,7 @@ void dmawire_queue_leave(struct dmawire_queue *queue, const void *owner)
 	forgive(queue);
 	forget_back(queue);
 	detach_all(queue);
-	queue->owner = NULL;
+	set_owner(queue, NULL);
 }
 
 /* The driver goes. Returns when it will not be called any more. */
@@ -443,7 +465,7 @@ static int give(struct dmawire_queue *queue,
 	capture = claim(queue, target, &range);
 	if (IS_ERR(capture))
 		return PTR_ERR(capture);
-	fence = dmawire_fence_enter(target, &queue->lock);
+	fence = dmawire_fence_enter(target);
 	if (!fence) {
 		unclaim(capture, target, &range);
 		return -ENOMEM;
@@ -489,14 +511,19 @@ int dmawire_queue_give(struct dmawire_queue *queue, const void *owner,
 	return ret ?: give(queue, params, waiter);
 }
 
-static struct dmawire_capture *take(struct dmawire_queue *queue, int *error)
+static struct dmawire_capture *take(struct dmawire_queue *queue,
+				    const void *owner, int *error)
 {
 	struct dmawire_capture *capture;
 
 	spin_lock_irq(&queue->lock);
 	capture = list_first_entry_or_null(&queue->back, struct dmawire_capture,
 					   node);
-	if (capture) {
+	if (queue->owner && queue->owner != owner) {
+		/* Also after a wait: the queue may have changed hands. */
+		capture = NULL;
+		*error = -EBUSY;
+	} else if (capture) {
 		list_del_init(&capture->node);
 		*error = 0;
 	} else if (queue->counts.given) {
@@ -509,10 +536,10 @@ static struct dmawire_capture *take(struct dmawire_queue *queue, int *error)
 }
 
 /* Whether there is nothing to wait for any more. */
-static bool try_take(struct dmawire_queue *queue,
+static bool try_take(struct dmawire_queue *queue, const void *owner,
 		     struct dmawire_capture **capture, int *error)
 {
-	*capture = take(queue, error);
+	*capture = take(queue, owner, error);
 	return *capture || *error != -EAGAIN;
 }
 
@@ -531,18 +558,18 @@ int dmawire_queue_take(struct dmawire_queue *queue, const void *owner,
 	struct dmawire_capture *capture;
 	int error;
 
-	scoped_guard(mutex, &queue->mutex)
-		if (queue->owner && queue->owner != owner)
-			return -EBUSY;
-
-	capture = take(queue, &error);
+	capture = take(queue, owner, &error);
 	if (wait && error == -EAGAIN &&
 	    wait_event_interruptible(queue->wait,
-				     try_take(queue, &capture, &error)))
+				     try_take(queue, owner, &capture,
+					      &error)))
 		return -EINTR;
 	if (!capture)
 		return error;
 	dmawire_queue_finish_take(queue, capture, taken);
+
+	guard(mutex)(&queue->mutex);
+	disown_if_empty(queue);
 	return 0;
 }
 

@@ -14,6 +14,7 @@
 #include <linux/dma-mapping.h>
 #include <linux/err.h>
 #include <linux/highmem.h>
+#include <linux/lockdep.h>
 #include <linux/mm.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
@@ -157,12 +158,14 @@ static void unmap(struct dmawire_target *target)
  * dmawire_target_create - map a dma-buf for a device to write to
  * @dmabuf: of ours; the target takes over the caller's reference if this succeeds
  * @dev: the device, or NULL if the CPU is to write
+ * @lock: protects what of the target changes
  *
  * Return: the target, or an ERR_PTR: -EINVAL if @dmabuf is not for writing, -EBUSY
  * if it is a target already, -ENOMEM, -EIO if the device cannot reach the memory.
  */
 struct dmawire_target *dmawire_target_create(struct dma_buf *dmabuf,
-					     struct device *dev)
+					     struct device *dev,
+					     struct spinlock *lock)
 {
 	struct dmawire_buffer *buffer = dmawire_dmabuf_buffer(dmabuf);
 	struct dmawire_target *target;
@@ -185,6 +188,7 @@ struct dmawire_target *dmawire_target_create(struct dma_buf *dmabuf,
 		goto err_free_target;
 
 	target->dmabuf = dmabuf;
+	target->lock = lock;
 	target->dev = dev;
 	target->context = dma_fence_context_alloc(1);
 	if (dev)
@@ -225,12 +229,14 @@ bool dmawire_target_has(const struct dmawire_target *target,
 	       range->length && range->length <= size - range->offset;
 }
 
-/* Under the queue's lock. False if some of it is the device's already. */
+/* False if some of it is the device's already. */
 bool dmawire_target_claim(struct dmawire_target *target,
 			  const struct dmawire_range *range)
 {
 	unsigned long first = range->offset >> PAGE_SHIFT;
 	unsigned long end = first + (PAGE_ALIGN(range->length) >> PAGE_SHIFT);
+
+	lockdep_assert_held(target->lock);
 
 	if (find_next_bit(target->pages, end, first) < end)
 		return false;
@@ -239,12 +245,13 @@ bool dmawire_target_claim(struct dmawire_target *target,
 	return true;
 }
 
-/* Under the queue's lock. */
 void dmawire_target_release(struct dmawire_target *target,
 			    const struct dmawire_range *range)
 {
 	unsigned long first = range->offset >> PAGE_SHIFT;
 	unsigned long end = first + (PAGE_ALIGN(range->length) >> PAGE_SHIFT);
+
+	lockdep_assert_held(target->lock);
 
 	WARN_ON_ONCE(find_next_zero_bit(target->pages, end, first) < end);
 	bitmap_clear(target->pages, first, end - first);

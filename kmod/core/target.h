@@ -11,6 +11,7 @@ struct dmawire_fence;
 struct dmawire_segment;
 struct page;
 struct sg_table;
+struct spinlock;
 
 /**
  * struct dmawire_span - part of a dma-buf as the device sees it
@@ -37,6 +38,7 @@ struct dmawire_spans {
 /**
  * struct dmawire_target - a dma-buf of ours that a device writes to
  * @dmabuf: holds a reference
+ * @lock: the queue's
  * @dev: does the DMA; NULL if the CPU fills it
  * @attach: of @dev
  * @sgt: the mapping for @dev
@@ -47,12 +49,13 @@ struct dmawire_spans {
  * @needs_sync: whether CPU and device can see different data
  * @context: of the fences
  * @seqno: of the newest fence; protected by the queue's mutex
- * @fence: the newest, if it has not signaled; protected by the queue's lock
- * @given: ranges that are the device's; protected by the queue's lock
- * @pages: bit i: page i is the device's; protected by the queue's lock
+ * @fence: the newest, if it has not signaled; protected by @lock
+ * @given: ranges that are the device's; protected by @lock
+ * @pages: bit i: page i is the device's; protected by @lock
  */
 struct dmawire_target {
 	struct dma_buf *dmabuf;
+	struct spinlock *lock;
 	struct device *dev;
 	struct dma_buf_attachment *attach;
 	struct sg_table *sgt;
@@ -78,7 +81,8 @@ struct dmawire_range {
 };
 
 struct dmawire_target *dmawire_target_create(struct dma_buf *dmabuf,
-					     struct device *dev);
+					     struct device *dev,
+					     struct spinlock *lock);
 void dmawire_target_destroy(struct dmawire_target *target);
 
 bool dmawire_target_has(const struct dmawire_target *target,

@@ -239,8 +239,11 @@ class Broken : public testing::Test {
   /// The run has ended and there is none until the next start.
   void expect_failed() {
     EXPECT_EQ(capture_->give(2 * kPage, kPage), EIO);
-    EXPECT_GT(capture_->status().out_failed, 0U);
+    // It is ended in the background.
+    for (int tries = 100; capture_->status().out_running != 0 && tries > 0; --tries)
+      std::this_thread::sleep_for(milliseconds{20});
     EXPECT_EQ(capture_->status().out_running, 0U);
+    EXPECT_GT(capture_->status().out_failed, 0U);
     EXPECT_EQ(capture_->start(), 0);
     EXPECT_EQ(capture_->give(2 * kPage, kPage), 0);
   }

@@ -186,6 +186,31 @@ TEST_F(Queue, BelongsToOneOpenFileAtATime) {
   EXPECT_EQ(others.attach(others_buffer.get()), 0) << "it belongs to nobody any more";
 }
 
+TEST_F(Queue, KeepsWhatWasNotTakenForItsOwner) {
+  const UniqueFd other = open_device();
+  const UniqueFd others_buffer = create_buffer(other.get(), kFrame);
+  const CaptureQueue others{other.get()};
+  dmawire_take taken;
+  ASSERT_EQ(give(0, 42), 0);
+  ASSERT_EQ(queue_.stop(), 0);
+  ASSERT_EQ(queue_.detach(index_), 0);
+  EXPECT_EQ(others.attach(others_buffer.get()), EBUSY);
+  EXPECT_EQ(others.take(&taken), EBUSY);
+  EXPECT_EQ(queue_.take().out_user_data, 42u);
+  ASSERT_EQ(others.attach(others_buffer.get()), 0);
+}
+
+TEST_F(Queue, LeavesNothingToTheNextOwner) {
+  ASSERT_EQ(give(0, 42), 0);
+  ASSERT_EQ(queue_.stop(), 0);
+  device_.reset();
+  const UniqueFd other = open_device();
+  const CaptureQueue others{other.get()};
+  ASSERT_EQ(others.attach(buffer_.get()), 0);
+  dmawire_take taken;
+  EXPECT_EQ(others.take(&taken), ECANCELED);
+}
+
 TEST_F(Queue, AttachesADmaBufOnceAndOnlyOneToWriteTo) {
   EXPECT_EQ(queue_.attach(buffer_.get()), EBUSY);
   dmawire_create request = create_request(kPage);
