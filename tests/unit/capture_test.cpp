@@ -21,6 +21,7 @@
 
 #include "fake_capture_device.hpp"
 #include "loopback.hpp"
+#include "message_of.hpp"
 
 namespace dmawire::test {
 namespace {
@@ -28,16 +29,6 @@ namespace {
 constexpr std::uint32_t pool_size = 8;
 constexpr std::size_t frame_length = 5000;
 constexpr std::size_t aligned_length = 5056;  // as the fake device wants it
-
-template <typename Action>
-std::string message_of(Action action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 void expect_says(const std::string& message, const std::string& words) {
   EXPECT_NE(message.find(words), std::string::npos) << message;

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "fake_sys.hpp"
+#include "message_of.hpp"
 
 namespace dmawire::test {
 namespace {
@@ -27,16 +28,6 @@ template <int Code>
 int fail_ioctl(int, unsigned long, void*) {
   errno = Code;
   return -1;
-}
-
-template <typename Action>
-std::string message_of(Action action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 TEST(Device, SaysThatTheModuleIsNotLoaded) {
