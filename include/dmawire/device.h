@@ -17,9 +17,10 @@
  *
  *	dmawire_transfer_done()		a frame is complete
  *	dmawire_transfer_failed()	this frame went wrong
+ *	dmawire_device_failed()		no frame will go right any more
  *
  * OWNERSHIP. A transfer is the driver's from submit() until it calls one of the
- * latter two, or stop() returns: then the core takes back what is left. Before
+ * first two, or stop() returns: then the core takes back what is left. Before
  * submit() the memory has been made ready for the device to write; done() makes
  * it ready for the CPU, so the device must have written its last byte by then.
  * Drivers do no DMA mapping and no syncing of their own.
@@ -130,6 +131,7 @@ struct dmawire_device *
 dmawire_device_register(struct device *parent,
 			const struct dmawire_device_params *params);
 void dmawire_device_unregister(struct dmawire_device *device);
+void dmawire_device_failed(struct dmawire_device *device);
 
 void *dmawire_device_priv(const struct dmawire_device *device);
 

@@ -58,7 +58,7 @@ void dmawire_capture_bring_back(struct dmawire_capture *capture, s32 result)
 	wake_up_interruptible_poll(&queue->wait, EPOLLIN | EPOLLRDNORM);
 }
 
-/* Any context. What the driver captures in this run cannot be trusted any more. */
+/* Nothing that the driver captures in this run can be trusted any more. */
 static void complain(struct dmawire_queue *queue, const char *what)
 {
 	lockdep_assert_held(&queue->lock);
@@ -68,6 +68,17 @@ static void complain(struct dmawire_queue *queue, const char *what)
 	WRITE_ONCE(queue->broken, true);
 	pr_err("dmawire: driver %s %s; its run ends\n", queue->params.name, what);
 	schedule_work(&queue->ender);
+}
+
+/* Any context. */
+void dmawire_queue_fail(struct dmawire_queue *queue)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&queue->lock, flags);
+	if (queue->running)
+		complain(queue, "says that its device failed");
+	spin_unlock_irqrestore(&queue->lock, flags);
 }
 
 static struct dmawire_capture *to_capture(const struct dmawire_transfer *transfer)

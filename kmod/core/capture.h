@@ -81,8 +81,8 @@ struct dmawire_capture {
  * @gone: there is no driver any more; changes under both locks
  * @running: changes under both locks
  * @lock: see above
- * @broken: the driver broke a rule, which ends the run; nothing is taken until
- *	it is stopped or started anew
+ * @broken: the device failed or its driver broke a rule, which ends the run;
+ *	nothing is taken until it is stopped or started anew
  * @free: captures that are FREE
  * @waiting: captures that are WAITING, in the order given
  * @with_device: captures that are DEVICE, in the order given
@@ -90,7 +90,7 @@ struct dmawire_capture {
  * @counts: what STATUS tells
  * @next_sequence: of the next frame if none gets lost
  * @wait: for @back
- * @ender: ends a broken driver's run
+ * @ender: ends a broken run
  * @captures: DMAWIRE_QUEUE_DEPTH of them; a driver may be wrong about one, but
  *	never about memory that is gone
  */

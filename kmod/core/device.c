@@ -224,6 +224,20 @@ void dmawire_device_unregister(struct dmawire_device *device)
 EXPORT_SYMBOL_GPL(dmawire_device_unregister);
 
 /**
+ * dmawire_device_failed - say that the device captures no more
+ * @device: what failed between start() and stop()
+ *
+ * The driver has told the log why. The core calls stop() soon, from another
+ * context, and user space gets everything back with EIO; then the device can be
+ * started anew. Any context.
+ */
+void dmawire_device_failed(struct dmawire_device *device)
+{
+	dmawire_queue_fail(device->queue);
+}
+EXPORT_SYMBOL_GPL(dmawire_device_failed);
+
+/**
  * dmawire_device_priv - what the driver gave as priv
  * @device: the device
  *

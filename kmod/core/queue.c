@@ -117,7 +117,7 @@ static void set_running(struct dmawire_queue *queue, bool running)
 	spin_unlock_irq(&queue->lock);
 }
 
-/* What a driver did wrong is forgotten. */
+/* What went wrong is forgotten. */
 static void forgive(struct dmawire_queue *queue)
 {
 	lockdep_assert_held(&queue->mutex);

@@ -81,6 +81,7 @@ struct dmawire_queue *
 dmawire_queue_create(struct dmawire_device *device, struct device *dev,
 		     const struct dmawire_device_params *params);
 void dmawire_queue_shut(struct dmawire_queue *queue);
+void dmawire_queue_fail(struct dmawire_queue *queue);
 void dmawire_queue_destroy(struct dmawire_queue *queue);
 
 const struct dmawire_device_params *

@@ -180,7 +180,9 @@ static void edu_capture(struct edu *edu, struct dmawire_transfer *transfer)
 		dev_err(&edu->dev->dev, "no answer: %d\n", ret);
 		/* What it does from now on goes nowhere, until the next start. */
 		pci_clear_master(edu->dev);
-		dmawire_transfer_failed(transfer);
+		scoped_guard(spinlock, &edu->lock)
+			edu->running = false;
+		dmawire_device_failed(edu->capture);
 		return;
 	}
 
