@@ -42,10 +42,10 @@ constexpr std::uint32_t cheaper_to_copy = 16 * 1024;
 /// So many notifications decide whether a route copies.
 constexpr std::uint64_t enough_to_judge = 4;
 
-/// How long a wait insists on more than one completion: usually, and while nothing could be
-/// started.
+/// How long a wait insists on more than one completion: usually, and while there is nothing to be
+/// started anyway.
 constexpr std::chrono::microseconds usual_patience{200};
-constexpr std::chrono::microseconds long_patience{10'000};
+constexpr std::chrono::microseconds long_patience{100'000};
 
 /// Completions of others that are worth a system call.
 constexpr std::uint32_t enough_of_guests = 32;
@@ -232,7 +232,7 @@ bool RingSender::waits_for_something() const noexcept {
 std::error_code RingSender::wait() noexcept {
   if (!ring_failed_ && guests_due() > 0) {
     prepare_ready();
-    enter(worth_waiting_for_with_guests(), ledger_.waiting() > 0 ? long_patience : usual_patience);
+    enter(worth_waiting_for_with_guests(), nothing_can_start() ? long_patience : usual_patience);
     return failure_;
   }
   while (pool_.available() == 0 && something_to_wait_for()) {
@@ -245,7 +245,7 @@ std::error_code RingSender::wait() noexcept {
 std::error_code RingSender::finish() noexcept {
   while (something_to_wait_for()) {
     prepare_ready();
-    enter(worth_waiting_for());
+    enter(worth_waiting_for(), long_patience);
   }
   return failure_;
 }
@@ -298,6 +298,12 @@ unsigned RingSender::worth_waiting_for_with_guests() const noexcept {
     return 1;
   }
   return std::max(completions_due() / 2 + std::min(guests_due(), enough_of_guests), 1U);
+}
+
+/// A further frame of the device would only queue up behind those that wait for room in the window.
+/// Of several connections one might be stuck, and the others must not wait for it.
+bool RingSender::nothing_can_start() const noexcept {
+  return connections_.size() == 1 && ledger_.waiting() > 0;
 }
 
 void RingSender::enter(unsigned wait_for) noexcept {

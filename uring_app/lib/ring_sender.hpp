@@ -105,6 +105,7 @@ class RingSender final : public Sender, public RingHost {
   [[nodiscard]] std::uint32_t completions_due() const noexcept;
   [[nodiscard]] unsigned worth_waiting_for() const noexcept;
   [[nodiscard]] unsigned worth_waiting_for_with_guests() const noexcept;
+  [[nodiscard]] bool nothing_can_start() const noexcept;
   void reap() noexcept;
   void handle_result(Completion completion) noexcept;
   void handle_notification(Completion completion) noexcept;
