@@ -21,6 +21,11 @@ namespace dmawire::test {
 namespace {
 
 constexpr int kTakeMilliseconds = 20'000;
+constexpr int kMostNodes = 64;
+
+UniqueFd open_node(int number) {
+  return UniqueFd{open(("/dev/dmawire" + std::to_string(number)).c_str(), O_RDWR | O_CLOEXEC)};
+}
 
 }  // namespace
 
@@ -40,14 +45,18 @@ DriverModule::~DriverModule() {
       << name_ << ": " << strerror(errno);
 }
 
-UniqueFd open_driver(const std::string& name) {
-  for (int i = 0; i < 64; ++i) {
-    const std::string path = "/dev/dmawire" + std::to_string(i);
-    UniqueFd device(open(path.c_str(), O_RDWR | O_CLOEXEC));
+std::optional<int> number_of_driver(const std::string& name) {
+  for (int number = 0; number < kMostNodes; ++number) {
+    const UniqueFd device = open_node(number);
     if (device.valid() && name == info(device.get()).out_driver)
-      return device;
+      return number;
   }
-  return {};
+  return std::nullopt;
+}
+
+UniqueFd open_driver(const std::string& name) {
+  const std::optional<int> number = number_of_driver(name);
+  return number ? open_node(*number) : UniqueFd{};
 }
 
 Capturing::Capturing(const std::string& driver, size_t length)

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -28,7 +29,10 @@ class DriverModule {
   std::string name_;
 };
 
-/// The node of a driver by the name that INFO tells; an invalid one if there is none.
+/// N of the /dev/dmawireN that a driver has made, by the name that INFO tells; or nothing.
+std::optional<int> number_of_driver(const std::string& name);
+
+/// That node; an invalid one if there is none.
 UniqueFd open_driver(const std::string& name);
 
 /// A buffer that a device captures into, spoken raw.

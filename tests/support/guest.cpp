@@ -40,6 +40,10 @@ bool kernel_watches() {
   return access("/sys/kernel/debug/kmemleak", F_OK) == 0;
 }
 
+unsigned fewer_if_watched(unsigned count) {
+  return kernel_watches() ? count / 10 : count;
+}
+
 ModuleParameter::ModuleParameter(const std::string& name, uint64_t value)
     : path_("/sys/module/dmawire/parameters/" + name), before_(read_text(path_)) {
   EXPECT_TRUE(write_text(path_, std::to_string(value))) << path_ << ": " << strerror(errno);

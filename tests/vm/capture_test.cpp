@@ -14,10 +14,14 @@
 #include <dmawire/device.hpp>
 #include <filesystem>
 #include <fstream>
+#include <optional>
+#include <sstream>
 #include <string>
 #include <thread>
 
-#include "cards.hpp"
+#include "call_witness.hpp"
+#include "capturing.hpp"
+#include "edu_card.hpp"
 #include "guest.hpp"
 #include "process.hpp"
 #include "pulled_cable.hpp"
@@ -28,9 +32,8 @@ namespace {
 
 constexpr std::uint64_t kMebibyte = 1024 * 1024;
 
-/// How many frames a kernel does in a few seconds.
-std::string many_frames() {
-  return kernel_watches() ? "5000" : "100000";
+std::string many(unsigned count) {
+  return std::to_string(fewer_if_watched(count));
 }
 
 Words words(Words first, const Words& second) {
@@ -50,12 +53,13 @@ class HeadersOnly {
   static constexpr const char* parameter = "/sys/module/dmawire/parameters/pattern_payload";
 };
 
-/// `send --device 0` from src to a `recv --check-frames` in dst.
+/// `send --device N` from src to a `recv --check-frames` in dst.
 class Stream {
  public:
-  explicit Stream(const Words& sending, const Words& receiving = {})
+  explicit Stream(const Words& sending, const Words& receiving = {}, int device = 0)
       : receiver_{words({"--check-frames"}, receiving), "dst"},
-        sender_{send_command("192.0.2.2", receiver_.port(), words({"--device", "0"}, sending)),
+        sender_{send_command("192.0.2.2", receiver_.port(),
+                             words({"--device", std::to_string(device)}, sending)),
                 {.netns = "src"}} {}
 
   Process& sender() { return sender_; }
@@ -129,11 +133,12 @@ INSTANTIATE_TEST_SUITE_P(Every, CapturePath,
                          [](const auto& parameter) { return std::string{parameter.param}; });
 
 TEST_P(CapturePath, DeliversEveryFrameOverTcp) {
-  Stream stream{{"--frames", "2000", "--tx", GetParam()}};
+  const unsigned frames = fewer_if_watched(2000);
+  Stream stream{{"--frames", std::to_string(frames), "--tx", GetParam()}};
   ASSERT_NO_FATAL_FAILURE(stream.finish());
   stream.expect_adds_up();
-  EXPECT_EQ(stream.sent["captured"], 2000);
-  EXPECT_EQ(stream.sent["sent_frames"], 2000);
+  EXPECT_EQ(stream.sent["captured"], frames);
+  EXPECT_EQ(stream.sent["sent_frames"], frames);
   EXPECT_EQ(stream.sent["lost"], 0);
   if (std::string{GetParam()} == "auto") {
     EXPECT_EQ(stream.sent["path"], has_direct() ? "direct" : "fixed");
@@ -142,42 +147,90 @@ TEST_P(CapturePath, DeliversEveryFrameOverTcp) {
 }
 
 TEST_P(CapturePath, DeliversFramesOfAnOddSize) {
-  Stream stream{{"--frames", "3000", "--tx", GetParam(), "--size", "5000", "--buffers", "33"}};
+  const unsigned frames = fewer_if_watched(3000);
+  Stream stream{{"--frames", std::to_string(frames), "--tx", GetParam(), "--size", "5000",
+                 "--buffers", "33"}};
   ASSERT_NO_FATAL_FAILURE(stream.finish());
   stream.expect_adds_up();
-  EXPECT_EQ(stream.sent["bytes"], 3000 * 5056);  // whole units of the device
+  EXPECT_EQ(stream.sent["bytes"], frames * 5056);  // whole units of the device
 }
 
 TEST_P(CapturePath, DeliversDatagramsAtARateThatTheReceiverKeepsUpWith) {
-  Stream stream{{"--frames", "1000", "--tx", GetParam(), "--udp", "--rate", "1000"}, {"--udp"}};
+  const unsigned frames = fewer_if_watched(1000);
+  const std::string number = std::to_string(frames);
+  Stream stream{{"--frames", number, "--tx", GetParam(), "--udp", "--rate", number}, {"--udp"}};
   ASSERT_NO_FATAL_FAILURE(stream.finish());
   stream.expect_adds_up();
-  EXPECT_EQ(stream.received["frames"], 1000);
+  EXPECT_EQ(stream.received["frames"], frames);
 }
 
 TEST_P(CapturePath, CopiesNothing) {
   if (std::string{GetParam()} == "copy") {
     GTEST_SKIP() << "it is there to copy";
   }
-  Stream stream{{"--frames", "500", "--tx", GetParam(), "--verify-copies"}};
+  Stream stream{{"--frames", many(500), "--tx", GetParam(), "--verify-copies"}};
   ASSERT_NO_FATAL_FAILURE(stream.finish());
   EXPECT_EQ(stream.sent["copied"], 0) << stream.sent;
   EXPECT_EQ(stream.sent["kernel_copies"], 0);
 }
 
+/// How much of the dma-bufs that a process has mapped it has mapped, and has ever looked at.
+struct MappedDmaBufs {
+  explicit MappedDmaBufs(pid_t process) {
+    std::ifstream file{"/proc/" + std::to_string(process) + "/smaps"};
+    bool ours = false;
+    for (std::string line; std::getline(file, line);) {
+      std::istringstream words{line};
+      std::string key;
+      std::uint64_t kilobytes = 0;
+      words >> key;
+      if (key.find('-') != std::string::npos) {
+        ours = line.find("/dmabuf:") != std::string::npos;
+      } else if (ours && key == "Size:" && words >> kilobytes) {
+        size += kilobytes * 1024;
+      } else if (ours && key == "Rss:" && words >> kilobytes) {
+        resident += kilobytes * 1024;
+      }
+    }
+  }
+
+  std::uint64_t size = 0;
+  std::uint64_t resident = 0;
+};
+
+TEST(Capture, TouchesNoByteOfThePayload) {
+  if (!has_direct()) {
+    GTEST_SKIP() << "this kernel has no direct path";
+  }
+  const CallWitness copies{copies_payload};
+  const CallWitness sums{sums_payload};
+  Stream stream{{"--rate", many(1000), "--verbose"}};
+  stream.sender().wait_for_line(" captured, ");
+  const MappedDmaBufs mapped{stream.sender().pid()};
+  ASSERT_EQ(::kill(stream.sender().pid(), SIGINT), 0);
+  ASSERT_NO_FATAL_FAILURE(stream.finish());
+  stream.expect_adds_up();
+  EXPECT_EQ(stream.sent["path"], "direct");
+  EXPECT_GE(mapped.size, 256 * 65'536U);
+  EXPECT_EQ(mapped.resident, 0U) << "the program has looked at frames";
+  EXPECT_EQ(copies.calls(), 0U);
+  EXPECT_EQ(sums.calls(), 0U);
+}
+
 TEST(Capture, LosesNoFrameOfManyAndMakesOneSystemCallForSixteen) {
   const HeadersOnly headers_only;
-  Stream stream{{"--frames", many_frames(), "--size", "4K"}};
+  const unsigned frames = fewer_if_watched(100'000);
+  Stream stream{{"--frames", std::to_string(frames), "--size", "4K"}};
   ASSERT_NO_FATAL_FAILURE(stream.finish());
   stream.expect_adds_up();
   EXPECT_EQ(stream.sent["lost"], 0);
-  EXPECT_EQ(std::to_string(stream.sent["sent_frames"].get<std::uint64_t>()), many_frames());
+  EXPECT_EQ(stream.sent["sent_frames"], frames);
   EXPECT_GE(stream.sent["frames_per_syscall"], 16) << stream.sent;
 }
 
 TEST(Capture, MakesOneSystemCallForSixteenLongFramesToo) {
   const HeadersOnly headers_only;
-  Stream stream{{"--frames", "4000"}};
+  Stream stream{{"--frames", many(4000)}};
   ASSERT_NO_FATAL_FAILURE(stream.finish());
   stream.expect_adds_up();
   EXPECT_GE(stream.sent["frames_per_syscall"], 16) << stream.sent;
@@ -198,7 +251,7 @@ TEST(Capture, KeepsToTheRateAndSendsALoneFrameAtOnce) {
 }
 
 TEST(Capture, CountsExactlyWhatTheDeviceHadNoRoomFor) {
-  Stream stream{{"--frames", "3000", "--rate", "200000", "--size", "64K", "--buffers", "16"}};
+  Stream stream{{"--frames", many(3000), "--rate", "200000", "--buffers", "16"}};
   ASSERT_NO_FATAL_FAILURE(stream.finish());
   stream.expect_adds_up();
   EXPECT_GT(stream.sent["lost"], 0) << stream.sent;
@@ -267,7 +320,7 @@ TEST(Capture, SaysSoWhenTheReceiverGoesAway) {
 }
 
 TEST(Capture, GoesOnWhenAStalledReceiverReadsAgain) {
-  Stream stream{{"--frames", "3000", "--rate", "2000", "--size", "64K"}};
+  Stream stream{{"--frames", many(3000), "--rate", many(2000), "--buffers", "64"}};
   ASSERT_EQ(::kill(stream.receiver().pid(), SIGSTOP), 0);
   std::this_thread::sleep_for(std::chrono::seconds{1});
   const auto cpu = stream.sender().cpu_time();
@@ -280,7 +333,7 @@ TEST(Capture, GoesOnWhenAStalledReceiverReadsAgain) {
 }
 
 TEST(Capture, GoesOnWhenThePulledCableIsBack) {
-  Stream stream{{"--frames", "4000", "--rate", "2000", "--size", "16K", "--verbose"}};
+  Stream stream{{"--frames", many(4000), "--rate", many(2000), "--size", "16K", "--verbose"}};
   stream.sender().wait_for_line(" captured, ");
   {
     PulledCable cable;
@@ -324,6 +377,55 @@ TEST(Capture, RefusesARateThatIsTooHigh) {
   expect_free();
 }
 
+class CaptureFromCard : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!card_.present()) {
+      GTEST_SKIP() << "this machine has no edu device";
+    }
+    driver_.emplace("dmawire_edu", EduCard::driver_parameters());
+    number_ = number_of_driver("edu");
+    ASSERT_TRUE(number_.has_value());
+  }
+
+  /// The stream ends by itself, and says why.
+  static void expect_ends(Stream& stream, const std::string& message) {
+    ASSERT_NO_FATAL_FAILURE(stream.finish(1));
+    EXPECT_NE(stream.complaint.find(message), std::string::npos) << stream.complaint;
+    stream.expect_adds_up();
+    EXPECT_GT(stream.sent["captured"], 0);
+    EXPECT_EQ(stream.sent["dropped"], 0) << "what was captured has been sent";
+  }
+
+  const EduCard card_;
+  std::optional<DriverModule> driver_;
+  std::optional<int> number_;
+};
+
+TEST_F(CaptureFromCard, DeliversEveryFrame) {
+  // A page takes the card a tenth of a second.
+  Stream stream{{"--frames", "10", "--size", "10000"}, {}, *number_};
+  ASSERT_NO_FATAL_FAILURE(stream.finish());
+  stream.expect_adds_up();
+  EXPECT_EQ(stream.received["frames"], 10);
+  EXPECT_EQ(stream.sent["lost"], 0);
+}
+
+TEST_F(CaptureFromCard, UnboundInMidStreamIsSaidToBeGone) {
+  Stream stream{{"--size", "4K", "--verbose"}, {}, *number_};
+  stream.sender().wait_for_line(" captured, ");
+  EXPECT_TRUE(card_.unbind());
+  expect_ends(stream, "the device is gone");
+  EXPECT_TRUE(card_.bind());
+}
+
+TEST_F(CaptureFromCard, CutOffInMidStreamIsSaidToHaveFailed) {
+  Stream stream{{"--size", "4K", "--verbose"}, {}, *number_};
+  stream.sender().wait_for_line(" captured, ");
+  card_.cut_off();
+  expect_ends(stream, "the device failed");
+}
+
 /// A disk for what is recorded: ext4 on a loop device.
 class Recording : public CapturePath {
  protected:
@@ -332,7 +434,8 @@ class Recording : public CapturePath {
       load_kernel_module(module);
     }
     std::ofstream{image}.close();
-    std::filesystem::resize_file(image, 96 * kMebibyte);
+    // Smaller where it is filled more slowly.
+    std::filesystem::resize_file(image, (kernel_watches() ? 24 : 96) * kMebibyte);
     ::mkdir(directory.c_str(), 0700);
     expect_runs({"mke2fs", "-F", "-b", "4096", image});
     expect_runs({"mount", "-t", "ext4", "-o", "loop", image, directory});
@@ -356,12 +459,13 @@ INSTANTIATE_TEST_SUITE_P(Every, Recording, testing::Values("direct", "fixed", "p
 
 TEST_P(Recording, HoldsWhatWasReceived) {
   const std::string stored = directory + "/received";
-  Stream stream{{"--frames", "500", "--size", "64K", "--record", file, "--tx", GetParam()},
+  const unsigned frames = fewer_if_watched(500);
+  Stream stream{{"--frames", std::to_string(frames), "--record", file, "--tx", GetParam()},
                 {"--out", stored}};
   ASSERT_NO_FATAL_FAILURE(stream.finish());
   stream.expect_adds_up();
-  EXPECT_EQ(stream.sent["recorded_bytes"], 500 * 65'536);
-  EXPECT_EQ(std::filesystem::file_size(file), 500 * 65'536U);
+  EXPECT_EQ(stream.sent["recorded_bytes"], frames * 65'536);
+  EXPECT_EQ(std::filesystem::file_size(file), frames * 65'536);
   EXPECT_EQ(run({"cmp", file, stored}).status, 0);
   ::unlink(stored.c_str());
   ::unlink(file.c_str());

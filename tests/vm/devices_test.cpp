@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <filesystem>
 #include <optional>
 #include <string>
 #include <thread>
@@ -17,6 +16,7 @@
 
 #include "../support/abi.hpp"
 #include "../support/capturing.hpp"
+#include "../support/edu_card.hpp"
 #include "../support/guest.hpp"
 
 namespace dmawire::test {
@@ -47,50 +47,15 @@ void give_pages(Capturing& capture, size_t count, uint32_t length = kPage) {
     ASSERT_EQ(capture.give(i * kPage, length), 0);
 }
 
-/// Where sysfs has the teaching device, or nothing.
-std::string edu_device() {
-  for (const auto& entry : std::filesystem::directory_iterator("/sys/bus/pci/devices")) {
-    const std::string path = entry.path();
-    if (read_text(path + "/vendor") == "0x1234\n" && read_text(path + "/device") == "0x11e8\n")
-      return path;
-  }
-  return {};
-}
-
-/// The driver's parameters are those that the kernel's command line has for modprobe.
-std::string edu_parameters() {
-  const std::string line = read_text("/proc/cmdline");
-  const std::string prefix = "dmawire_edu.";
-  const size_t begin = line.find(prefix);
-  if (begin == std::string::npos)
-    return {};
-  return line.substr(begin + prefix.size(),
-                     line.find_first_of(" \n", begin) - begin - prefix.size());
-}
-
 class Edu : public testing::Test {
  protected:
   void SetUp() override {
-    if (device_.empty())
+    if (!card_.present())
       GTEST_SKIP() << "this machine has no edu device";
-    driver_.emplace("dmawire_edu", edu_parameters());
+    driver_.emplace("dmawire_edu", EduCard::driver_parameters());
   }
 
-  bool write_to_driver(const std::string& file) {
-    return write_text("/sys/bus/pci/drivers/dmawire_edu/" + file,
-                      std::filesystem::path(device_).filename());
-  }
-
-  /// Forbids it to reach memory, interrupts included, as if its link was cut.
-  void cut_off() {
-    const UniqueFd config(open((device_ + "/config").c_str(), O_RDWR | O_CLOEXEC));
-    uint16_t command = 0;
-    ASSERT_EQ(pread(config.get(), &command, sizeof(command), 4), 2);
-    command &= static_cast<uint16_t>(~4U);
-    ASSERT_EQ(pwrite(config.get(), &command, sizeof(command), 4), 2);
-  }
-
-  std::string device_ = edu_device();
+  const EduCard card_;
   std::optional<DriverModule> driver_;
 };
 
@@ -144,14 +109,19 @@ TEST_F(Edu, StartsAnewAfterStop) {
   }
 }
 
-TEST_F(Edu, NoAnswerFailsTheTransferUntilTheNextStart) {
-  Capturing capture("edu", kPage);
+TEST_F(Edu, NoAnswerFailsTheDeviceUntilTheNextStart) {
+  Capturing capture("edu", 4 * kPage);
   ASSERT_EQ(capture.start(), 0);
-  cut_off();
-  ASSERT_EQ(capture.give(0, 64), 0);
-  EXPECT_EQ(capture.take().out_result, -EIO);
-  EXPECT_EQ(capture.status().out_failed, 1U);
-  ASSERT_EQ(capture.stop(), 0);
+  card_.cut_off();
+  give_pages(capture, 4);
+  const auto begin = std::chrono::steady_clock::now();
+  for (int i = 0; i < 4; ++i)
+    EXPECT_EQ(capture.take().out_result, -EIO);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds{5})
+      << "one time-out is enough";
+  EXPECT_EQ(capture.status().out_failed, 4U);
+  EXPECT_EQ(capture.status().out_running, 0U);
+  EXPECT_EQ(capture.give(0, 64), EIO);
 
   ASSERT_EQ(capture.start(), 0);
   ASSERT_EQ(capture.give(0, 64), 0);
@@ -166,7 +136,7 @@ TEST_F(Edu, UnbindInMidCaptureGivesEnodevAndTheBufferLivesOn) {
   EXPECT_EQ(frame_fault(capture.frame(first), 0), "");
   const std::vector<uint8_t> then(capture.memory().begin(), capture.memory().begin() + kPage);
 
-  ASSERT_TRUE(write_to_driver("unbind"));
+  ASSERT_TRUE(card_.unbind());
   for (int i = 1; i < 4; ++i) {
     const int result = capture.take().out_result;
     EXPECT_TRUE(result == -ENODEV || result == static_cast<int>(kPage)) << result;
@@ -181,7 +151,7 @@ TEST_F(Edu, UnbindInMidCaptureGivesEnodevAndTheBufferLivesOn) {
   EXPECT_EQ(query(capture.buffer()).out_length, 4 * kPage);
   EXPECT_FALSE(open_driver("edu").valid());
 
-  ASSERT_TRUE(write_to_driver("bind"));
+  ASSERT_TRUE(card_.bind());
   Capturing again("edu", kPage);
   ASSERT_EQ(again.give(0, 64), 0);
   ASSERT_EQ(again.start(), 0);

@@ -72,6 +72,13 @@ class Flight {
   /// dma-buf, an address only the pages.
   static unsigned held(By by) { return by == By::dma_buf ? 1 : 0; }
 
+  /// Of all but the ring, and what that holds.
+  void let_go() {
+    mapping.reset();
+    dmabuf.reset();
+    device.reset();
+  }
+
   UniqueFd device = open_device();
   UniqueFd dmabuf = create_buffer(device.get(), length);
   Mapped mapping{dmabuf.get(), length};
@@ -115,9 +122,7 @@ TEST_P(Ending, EveryOrderOfClosingDeliversAndLeavesNothing) {
 TEST_P(Ending, AConnectionThatIsResetGivesTheBufferBack) {
   CardsConnection connection;
   Flight flight{GetParam(), connection.near.get()};
-  flight.mapping.reset();
-  flight.dmabuf.reset();
-  flight.device.reset();
+  flight.let_go();
   const linger at_once{.l_onoff = 1, .l_linger = 0};
   ASSERT_EQ(setsockopt(connection.far.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)), 0);
   connection.far.reset();
@@ -135,9 +140,7 @@ TEST_P(Ending, AReceiverThatIsKilledGivesTheBufferBack) {
   }
   connection.far.reset();
   Flight flight{GetParam(), connection.near.get()};
-  flight.mapping.reset();
-  flight.dmabuf.reset();
-  flight.device.reset();
+  flight.let_go();
   kill(receiver, SIGKILL);
   ASSERT_EQ(waitpid(receiver, nullptr, 0), receiver);
   EXPECT_EQ(flight.ring->next_result(), 0) << "the notification";
@@ -147,9 +150,7 @@ TEST_P(Ending, WhatWaitsForACableIsDeliveredThoughItsBufferWasFreed) {
   CardsConnection connection;
   Flight flight{GetParam(), connection.near.get()};
   PulledCable cable;
-  flight.mapping.reset();
-  flight.dmabuf.reset();
-  flight.device.reset();
+  flight.let_go();
   EXPECT_EQ(module_info().out_buffers, Flight::held(GetParam()));
   cable.plug();
   EXPECT_TRUE(receive(connection.far.get(), Flight::length) == flight.text);
@@ -162,9 +163,7 @@ TEST_P(Ending, WhatWaitsForACableIsDeliveredThoughEverythingWasClosed) {
   PulledCable cable;
   connection.near.reset();
   flight.ring.reset();
-  flight.mapping.reset();
-  flight.dmabuf.reset();
-  flight.device.reset();
+  flight.let_go();
   EXPECT_EQ(module_info().out_buffers, Flight::held(GetParam()));
   cable.plug();
   EXPECT_TRUE(receive(connection.far.get(), Flight::length) == flight.text);

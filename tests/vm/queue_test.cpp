@@ -79,7 +79,7 @@ TEST_F(Queue, FillsWhatItIsGivenInOrder) {
 }
 
 TEST_F(Queue, GoesRoundAndRound) {
-  const uint64_t rounds = kernel_watches() ? 200 : 2000;
+  const uint64_t rounds = fewer_if_watched(2000);
   for (uint32_t i = 0; i < kFrames; ++i)
     ASSERT_EQ(give(i), 0);
   ASSERT_EQ(queue_.start(), 0);

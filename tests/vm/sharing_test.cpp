@@ -13,7 +13,7 @@
 
 #include "../support/abi.hpp"
 #include "../support/cards.hpp"
-#include "../support/copy_witness.hpp"
+#include "../support/call_witness.hpp"
 #include "../support/guest.hpp"
 #include "../support/mapped.hpp"
 #include "../support/slot_ring.hpp"
@@ -73,7 +73,7 @@ TEST_P(SharedBuffer, IsSentByAllRingsAndSlotsAtOnceWhicheverRingEndsFirst) {
   constexpr unsigned used_slots[] = {0, 3};
   std::array<size_t, rings> order;
   std::iota(order.begin(), order.end(), size_t{0});
-  const CopyWitness witness;
+  const CallWitness copies{copies_payload};
   do {
     SCOPED_TRACE(testing::Message() << order[0] << order[1] << order[2]);
     std::deque<SlotRing> ring(rings);
@@ -93,7 +93,7 @@ TEST_P(SharedBuffer, IsSentByAllRingsAndSlotsAtOnceWhicheverRingEndsFirst) {
       ring[i].end();
     }
   } while (std::next_permutation(order.begin(), order.end()));
-  EXPECT_EQ(witness.copies(), 0u);
+  EXPECT_EQ(copies.calls(), 0u);
 }
 
 TEST_P(SharedBuffer, GoesWithTheLastRingThoughAllElseWentWhileItWasInFlight) {

@@ -18,7 +18,7 @@
 #include <iostream>
 #include <thread>
 
-#include "copy_witness.hpp"
+#include "call_witness.hpp"
 #include "guest.hpp"
 #include "process.hpp"
 #include "transfer.hpp"
@@ -152,7 +152,7 @@ INSTANTIATE_TEST_SUITE_P(Every, ZeroCopyPath, testing::Values("direct", "fixed",
                          [](const auto& parameter) { return std::string{parameter.param}; });
 
 TEST_P(ZeroCopyPath, CopiesNothingOverTheCardsAndTheKernelAgrees) {
-  const CopyWitness witness;
+  const CallWitness copies{copies_payload};
   const Outcome outcome = transfer(over_the_cards, {"--file", sample, "--tx", GetParam()});
   ASSERT_TRUE(outcome.verified()) << outcome.complaints();
   const auto& sent = outcome.sent;
@@ -160,18 +160,18 @@ TEST_P(ZeroCopyPath, CopiesNothingOverTheCardsAndTheKernelAgrees) {
   EXPECT_EQ(sent["zerocopied"].get<int>() + sent["merged"].get<int>(), sent["notifications"]);
   EXPECT_GT(sent["zerocopied"], 0);
   EXPECT_EQ(sent["notifications"], sent["sends"]);
-  EXPECT_EQ(witness.copies(), 0U);
+  EXPECT_EQ(copies.calls(), 0U);
 }
 
 TEST_P(ZeroCopyPath, IsCopiedOnLoopbackAndTheKernelAgrees) {
-  const CopyWitness witness;
+  const CallWitness copies{copies_payload};
   const Outcome outcome =
       transfer(over_loopback, {"--file", sample, "--tx", GetParam(), "--verify-copies"});
   ASSERT_TRUE(outcome.verified()) << outcome.complaints();
   EXPECT_EQ(outcome.sent["zerocopied"], 0) << outcome.sent;
   EXPECT_EQ(outcome.sent["copied"], outcome.sent["notifications"]);
-  EXPECT_GT(witness.copies(), 0U);
-  EXPECT_EQ(outcome.sent["kernel_copies"], witness.copies());
+  EXPECT_GT(copies.calls(), 0U);
+  EXPECT_EQ(outcome.sent["kernel_copies"], copies.calls());
 }
 
 TEST(Auto, CopiesOnLoopbackWhereTheKernelWouldCopyAnyway) {

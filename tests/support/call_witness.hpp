@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace dmawire::test {
+
+/// Every copy of a zero-copy packet's payload goes through this function of the kernel.
+inline constexpr const char* copies_payload = "skb_copy_ubufs";
+
+/// And this one sums up a packet's payload where the network card does not.
+inline constexpr const char* sums_payload = "skb_checksum_help";
+
+/// Counts how often the kernel calls one of its functions, without asking whoever uses it: a kprobe.
+/// System-wide.
+class CallWitness {
+ public:
+  explicit CallWitness(std::string function);
+  ~CallWitness();
+  CallWitness(const CallWitness&) = delete;
+  CallWitness& operator=(const CallWitness&) = delete;
+
+  /// Calls since this was made.
+  [[nodiscard]] std::uint64_t calls() const;
+
+ private:
+  std::string function_;
+};
+
+}  // namespace dmawire::test

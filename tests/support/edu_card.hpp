@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <string>
+
+namespace dmawire::test {
+
+/// QEMU's teaching device, by the files that sysfs has for it. Its driver is dmawire_edu.
+class EduCard {
+ public:
+  EduCard();
+
+  [[nodiscard]] bool present() const { return !path_.empty(); }
+  /// Forbids it to reach memory, interrupts included, as if its link was cut. Starting a run allows
+  /// it again.
+  void cut_off() const;
+  [[nodiscard]] bool bind() const { return tell_driver("bind"); }
+  [[nodiscard]] bool unbind() const { return tell_driver("unbind"); }
+
+  /// What the kernel's command line has for modprobe.
+  static std::string driver_parameters();
+
+ private:
+  bool tell_driver(const std::string& file) const;
+
+  std::string path_;
+};
+
+}  // namespace dmawire::test
