@@ -72,14 +72,14 @@ end of the ring before it to be seen in the busy time." \
 		"    ci/bench guest-cut"
 }
 
-# profile_of NAME PATH SIZE: $DIR/NAME.profile has a line "FUNCTION INSTRUCTIONS" a frame. What is not done for each frame
-# goes away when a short run is taken from a long one.
+# profile_of NAME COMMAND: $DIR/NAME.profile has a line "FUNCTION INSTRUCTIONS" a frame, for what the guest's shell does as
+# COMMAND with $FRAMES. What is not done for each frame goes away when a short run is taken from a long one.
 profile_of() {
-	local name=$1 path=$2 size=$3 short=16 long=80 total
-	for total in $short $long; do
-		"${GUEST[@]}" --profile "$DIR/addresses-$total" run -- sh -ec "
-			uring_app bench 198.51.100.2:9 --netns src --proto udp --tx $path --size $size --gather 1 --depth 32 \
-				--layout folios --total ${total}M --repeats 1 --warm-up 0 >&2
+	local name=$1 command=$2 short=2048 long=10240 frames
+	for frames in $short $long; do
+		"${GUEST[@]}" --profile "$DIR/addresses-$frames" run -- sh -ec "
+			FRAMES=$frames
+			{ $command; } >&2
 			cat /proc/kallsyms" >"$DIR/symbols" 2>"$DIR/log" || {
 			cat "$DIR/log" >&2
 			return 1
@@ -87,34 +87,80 @@ profile_of() {
 	done
 	# Symbols and counts by address; a count belongs to the symbol before it.
 	{
-		awk '$2 ~ /[tTwW]/ && $3 !~ /^__pfx_/ { print $1, 0, $3 }' "$DIR/symbols"
+		awk '$2 ~ /[tTwW]/ && $3 !~ /^__pfx_/ { print $1, 0, ($4 == "[dmawire]" ? "dmawire:" : "") $3 }' "$DIR/symbols"
 		awk '{ print $1, 1, -$2 }' "$DIR/addresses-$short"
 		awk '{ print $1, 1, $2 }' "$DIR/addresses-$long"
-	} | LC_ALL=C sort -k1,1 -k2,2n | awk -v frames=$(((long - short) * 1048576 / size)) '
+	} | LC_ALL=C sort -k1,1 -k2,2n | awk -v frames=$((long - short)) '
 		$2 == 0 { name = $3; next }
 		{ sum[$1 ~ /^ffffffff/ ? name : "user_space"] += $3 }
 		END { for (name in sum) print name, sum[name] / frames }' >"$DIR/$name.profile"
 }
 
+# functions_table A B: of two profiles, those with at least 15 instructions.
+functions_table() {
+	local a=$1 b=$2
+	printf '| function | %s | %s |\n|---|---|---|\n' "$a" "$b"
+	awk 'NR == FNR { a[$1] = $2; next } { b[$1] = $2 }
+		END {
+			for (name in a) all[name]
+			for (name in b) all[name]
+			for (name in all)
+				if (a[name] < 15 && b[name] < 15) { few_a += a[name]; few_b += b[name] }
+				else { printf "| %s | %.0f | %.0f |\n", name, a[name], b[name]; A += a[name]; B += b[name] }
+			printf "| (others) | %.0f | %.0f |\n| **together** | %.0f | %.0f |\n", few_a, few_b, A + few_a, B + few_b
+		}' "$DIR/$a.profile" "$DIR/$b.profile" | LC_ALL=C sort -t'|' -k4,4nr
+}
+
 figure_guest-instructions() {
-	profile_of fixed fixed 4096 && profile_of direct direct 4096 || return
+	local path
+	for path in fixed direct; do
+		profile_of $path "uring_app bench 198.51.100.2:9 --netns src --proto udp --tx $path --size 4096 --gather 1 \
+			--depth 32 --layout folios --total \$((FRAMES * 4096)) --repeats 1 --warm-up 0" || return
+	done
 	{
 		printf '# %s\n\n%s\n\n' "Where the instructions of a send go" "A datagram of 4 KiB by \`fixed\` and by \`direct\`, both on \
 64 KiB folios, into a blackhole, one frame a send: instructions a frame, by function of the kernel, those of less than 15 \
 together. \`user_space\` is the sender and the benchmark's loop."
-		printf '| function | fixed | direct |\n|---|---|---|\n'
-		awk 'NR == FNR { fixed[$1] = $2; next } { direct[$1] = $2 }
-			END {
-				for (name in fixed) all[name]
-				for (name in direct) all[name]
-				for (name in all)
-					if (fixed[name] < 15 && direct[name] < 15) { f += fixed[name]; d += direct[name] }
-					else { printf "| %s | %.0f | %.0f |\n", name, fixed[name], direct[name]; F += fixed[name]; D += direct[name] }
-				printf "| (others) | %.0f | %.0f |\n| **together** | %.0f | %.0f |\n", f, d, F + f, D + d
-			}' "$DIR/fixed.profile" "$DIR/direct.profile" | LC_ALL=C sort -t'|' -k4,4nr
+		functions_table fixed direct
 		printf '\nAgain:\n\n    ci/bench guest-instructions\n'
 	} >"$DIR/guest-instructions.md"
 	mv "$DIR/guest-instructions.md" "$OUT"
+}
+
+# What pattern does that a device would do by itself.
+readonly MAKING='^(dmawire:(fill|run|next_transfer)|xxh64.*)$'
+
+figure_guest-capture() {
+	local wire
+	# The same frames from the same memory, over the same wire: with a device and without.
+	local udp="--tx direct --size 64960 --depth 64" tcp="--tx direct --size 64K --depth 64"
+	profile_of udp-sent "uring_app bench 198.51.100.2:9 --netns src --proto udp $udp --layout folios --gather 1 --buffers 256 \
+		--total \$((FRAMES * 64960)) --repeats 1 --warm-up 0" || return
+	profile_of udp-captured "echo N >/sys/module/dmawire/parameters/pattern_payload
+		ip netns exec src uring_app send 198.51.100.2:9 --udp --device 0 $udp --frames \$FRAMES" || return
+	profile_of tcp-sent "uring_app bench --netns src,dst $tcp --layout folios --buffers 256 --total \$((FRAMES * 65536)) \
+		--repeats 1 --warm-up 0" || return
+	profile_of tcp-captured "echo N >/sys/module/dmawire/parameters/pattern_payload
+		ip netns exec dst uring_app recv 9 & sleep 1
+		ip netns exec src uring_app send 192.0.2.2:9 --device 0 $tcp --frames \$FRAMES && wait" || return
+	{
+		printf '# %s\n\n%s\n\n' "What capturing adds to sending" "Frames of 64 KiB by \`direct\`: the whole guest's instructions a \
+frame, when \`pattern\` captures them and when they are sent from the same kind of memory without a device. What \`pattern\` \
+does to make a frame is taken off: it writes and sums up the header only (\`pattern_payload=N\`). The wakings of its thread \
+are in. UDP goes into a blackhole, so that hardly anything but the sender is left; TCP goes between two e1000e, and the receiver \
+is in it."
+		printf '| wire | sent | captured and sent | making the frame | ratio without that |\n|---|---|---|---|---|\n'
+		for wire in udp tcp; do
+			awk -v wire=$wire -v making="$MAKING" 'NR == FNR { sent += $2; next }
+				{ captured += $2; if ($1 ~ making) made += $2 }
+				END { printf "| %s | %.0f | %.0f | %.0f | %.3f |\n", wire, sent, captured, made, (captured - made) / sent }' \
+				$DIR/$wire-sent.profile $DIR/$wire-captured.profile
+		done
+		printf '\nBy function of the kernel, UDP, those of less than 15 together; \`dmawire:\` are those of the module.\n\n'
+		functions_table udp-sent udp-captured
+		printf '\nAgain:\n\n    ci/bench guest-capture\n'
+	} >"$DIR/guest-capture.md"
+	mv "$DIR/guest-capture.md" "$OUT"
 }
 
 figure_guest-setup() {
