@@ -10,6 +10,8 @@ readonly BOOT_SECONDS=120
 readonly POWER_OFF_SECONDS=20
 
 RUN_DIR=
+# Where the guest's streams arrive; nothing else is in there.
+STREAMS=
 TERMINAL=
 # qemu and those who read after it: what must not outlive us.
 CHILDREN=()
@@ -59,6 +61,8 @@ probe_kvm() {
 
 make_run_dir() {
 	RUN_DIR=$(mktemp -d "${TMPDIR:-/tmp}/dmawire-vm.XXXXXX")
+	STREAMS=$RUN_DIR/streams
+	mkdir "$STREAMS"
 	trap clean_up EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' TERM
@@ -90,7 +94,7 @@ make_profiler() {
 	mv "$CACHE/profiler/tmp.so" "$PROFILER"
 }
 
-# guest_arguments CONTROL-FILE: fills QEMU_ARGS with all that machine_arguments did not say.
+# guest_arguments CONTROL-FILE STREAM...: fills QEMU_ARGS.
 guest_arguments() {
 	local append="console=$MACHINE_CONSOLE rdinit=/init panic=-1 panic_on_warn=1 oops=panic net.ifnames=0"
 	machine_arguments "$ACCEL" "$CPUS" "$MEMORY"
@@ -102,10 +106,8 @@ guest_arguments() {
 		-nodefaults -no-user-config -display none -no-reboot
 		-kernel "$KERNEL_DIR/vmlinux" -initrd "$RUN_DIR/initrd" -append "$append $MACHINE_APPEND $APPEND"
 		-chardev "file,id=log,path=$RUN_DIR/kernel.log" -serial chardev:log
-		# Without ioeventfd what the guest has written is in our file before its write returns.
-		-device "virtio-serial-pci,ioeventfd=off"
-		-chardev "file,id=control,path=$1" -device "virtserialport,chardev=control,name=control"
 	)
+	machine_ports "$@"
 }
 
 make_initrd() {
@@ -117,15 +119,8 @@ make_initrd() {
 # boot_run COMMAND...: the guest is there for COMMAND. Does not return: exits with COMMAND's status.
 boot_run() {
 	make_initrd run "$@"
-	guest_arguments /dev/stdout
-	touch "$RUN_DIR"/{stdout,stderr}
-	QEMU_ARGS+=(
-		-chardev "file,id=stdout,path=$RUN_DIR/stdout" -device "virtserialport,chardev=stdout,name=stdout"
-		-chardev "file,id=stderr,path=$RUN_DIR/stderr" -device "virtserialport,chardev=stderr,name=stderr"
-	)
-	[[ -z $COVERAGE ]] || QEMU_ARGS+=(
-		-chardev "file,id=coverage,path=$RUN_DIR/coverage.tar" -device "virtserialport,chardev=coverage,name=coverage"
-	)
+	guest_arguments /dev/stdout stdout stderr ${COVERAGE:+coverage}
+	touch "$STREAMS"/{stdout,stderr}
 	run_guest
 	# One boot in some dozens of the debug kernel ends in KASAN while the kernel gets to know its CPU. What dies before it
 	# runs anything of ours tells nothing of us.
@@ -145,10 +140,10 @@ run_guest() {
 	exec {CONTROL}< <(exec "${QEMU[@]}" "${QEMU_ARGS[@]}" </dev/null 2>"$RUN_DIR/qemu.log")
 	qemu=$!
 	CHILDREN+=("$qemu")
-	tail --follow --bytes=+1 --sleep-interval=0.05 --pid="$qemu" "$RUN_DIR/stdout" &
+	tail --follow --bytes=+1 --sleep-interval=0.05 --pid="$qemu" "$STREAMS/stdout" &
 	out=$!
 	CHILDREN+=("$out")
-	tail --follow --bytes=+1 --sleep-interval=0.05 --pid="$qemu" "$RUN_DIR/stderr" >&2 &
+	tail --follow --bytes=+1 --sleep-interval=0.05 --pid="$qemu" "$STREAMS/stderr" >&2 &
 	err=$!
 	CHILDREN+=("$err")
 	listen
@@ -164,7 +159,7 @@ keep_coverage() {
 	mkdir -p "$COVERAGE/module" "$COVERAGE/programs"
 	(cd "$MODULE_DIR" && find kmod -name '*.gcno' -exec cp --parents -t "$COVERAGE/module" {} +)
 	(cd "$PROGRAM_DIR" && find . -name '*.gcno' ! -path '*CompilerId*' -exec cp --parents -t "$COVERAGE/programs" {} +)
-	tar -C "$COVERAGE" --extract --file "$RUN_DIR/coverage.tar" || FAILURE=${FAILURE:-"the guest told nothing of what ran"}
+	tar -C "$COVERAGE" --extract --file "$STREAMS/coverage" || FAILURE=${FAILURE:-"the guest told nothing of what ran"}
 }
 
 # hear SECONDS: the control port's next line in LINE; says in FAILURE why there is none.
@@ -201,9 +196,8 @@ listen() {
 boot_shell() {
 	make_initrd shell
 	guest_arguments "$RUN_DIR/control"
-	QEMU_ARGS+=(
-		-echr 0x1d -chardev "stdio,id=terminal,mux=on,signal=off" -device "virtconsole,chardev=terminal"
-	)
+	QEMU_ARGS+=(-echr 0x1d -chardev "stdio,id=terminal,mux=on,signal=off")
+	machine_terminal terminal
 	TERMINAL=$(stty -g 2>/dev/null || true)
 	say "a shell in the guest (src, dst: ip netns exec src ...); exit ends it, Ctrl-] x kills it"
 	"${QEMU[@]}" "${QEMU_ARGS[@]}" <&0 2>"$RUN_DIR/qemu.log" &

@@ -14,7 +14,7 @@ pack() {
 # Sets BASE_CPIO, MODULE_CPIO, PROGRAM_CPIOS and TEST_MODULE_CPIO.
 ensure_archives() {
 	local key
-	key=$(key_of "$KERNEL_VERSION" "$(<"$ROOT/.dmawire-stamp")" "${GUEST_COMMANDS[@]}" "${MACHINE_MODULES[@]}" \
+	key=$(key_of "$KERNEL_VERSION" "$(<"$ROOT/.dmawire-stamp")" "$MACHINE_GUEST" "${GUEST_COMMANDS[@]}" "${MACHINE_MODULES[@]}" \
 		"${MACHINE_MODULES_AT_HAND[@]}" "$(fingerprint "$PARTS")")
 	BASE_CPIO=$CACHE/initramfs/$key.cpio
 	[[ -e $BASE_CPIO ]] || locked initramfs make_base
@@ -37,6 +37,7 @@ make_base() {
 	quietly "collecting the guest's kernel modules" in_root --bind "$KERNEL_DIR:/kernel:ro" --bind "$dir:/stage" -- \
 		/parts/copy-modules "$KERNEL_VERSION" "${MACHINE_MODULES[*]}" "${MACHINE_MODULES_AT_HAND[*]}"
 	install -m 755 "$PARTS/init" "$dir/init"
+	install -D -m 644 "$MACHINE_GUEST" "$dir/etc/dmawire/machine"
 	pack "$dir" >"$BASE_CPIO.tmp"
 	mv "$BASE_CPIO.tmp" "$BASE_CPIO"
 	rm -rf "$dir"
@@ -116,6 +117,7 @@ run_archive() {
 	mkdir -p "$dir/etc/dmawire"
 	{
 		printf 'mode=%s\nmtu=%s\nmodules="%s"\n' "$mode" "$MTU" "${MACHINE_MODULES[*]}"
+		[[ -z $COVERAGE ]] || echo 'counts=/run/coverage'
 		[[ $mode != shell ]] || printf 'TERM=%s\nsize="%s"\n' "$(quoted "${TERM:-linux}")" "$(stty size 2>/dev/null || true)"
 	} >"$dir/etc/dmawire/settings"
 	(($# == 0)) || quoted "$@" >"$dir/etc/dmawire/command"

@@ -8,6 +8,7 @@ MACHINE_KERNEL_CONFIG='' # the stock kernel
 MACHINE_QEMU=qemu-system-x86_64
 MACHINE_CONSOLE=ttyS0
 MACHINE_KVM=yes
+MACHINE_GUEST=$PARTS/machine/pc.guest
 
 # Loaded by init before anything else. A name that is built into the kernel is fine.
 MACHINE_MODULES=(virtio_pci virtio_console e1000e dummy)
@@ -51,3 +52,20 @@ machine_arguments() {
 		-object "rng-random,id=rng,filename=/dev/urandom" -device "virtio-rng-pci,rng=rng"
 	)
 }
+
+# machine_ports CONTROL-FILE NAME...: what carries the guest's lines to CONTROL-FILE, and streams to $STREAMS/NAME.
+machine_ports() {
+	local control=$1 name
+	shift
+	QEMU_ARGS+=(
+		# Without ioeventfd what the guest has written is in our file before its write returns.
+		-device "virtio-serial-pci,ioeventfd=off"
+		-chardev "file,id=control,path=$control" -device "virtserialport,chardev=control,name=control"
+	)
+	for name; do
+		QEMU_ARGS+=(-chardev "file,id=$name,path=$STREAMS/$name" -device "virtserialport,chardev=$name,name=$name")
+	done
+}
+
+# machine_terminal CHARDEV: for the guest's shell.
+machine_terminal() { QEMU_ARGS+=(-device "virtconsole,chardev=$1"); }
