@@ -20,7 +20,7 @@ ensure_builds() {
 	BUILD=$CACHE/build/$(key_of "$CHECKOUT")
 	[[ -z $COVERAGE ]] || MODULE_CFLAGS+=" -fprofile-prefix-map=/build/kmod=/src/kmod"
 	MODULE_DIR=$BUILD/kmod-$KERNEL_VERSION${MODULE_CFLAGS:+-$(key_of "$MODULE_CFLAGS")}
-	PROGRAM_DIR=$BUILD/programs${COVERAGE:+-coverage}
+	PROGRAM_DIR=$BUILD/programs${MACHINE_SYSROOT:+-$MACHINE_ARCH}${COVERAGE:+-coverage}
 	PROGRAMS=(uring_app)
 	[[ $TESTS == no ]] || PROGRAMS+=(dmawire_vm_test dmawire_abi_fuzz)
 	mkdir -p "$BUILD"
@@ -78,7 +78,7 @@ build_program() {
 	local -a places=()
 	mapfile -t places < <(find "$CHECKOUT" -mindepth 1 -maxdepth 1 \
 		! -name .git ! -name kmod ! -name ci ! -name docs ! -name '*.md' ! -name 'build*' | LC_ALL=C sort)
-	key=$(key_of "$(<"$ROOT/.dmawire-stamp")" "$(fingerprint "${places[@]}")")
+	key=$(key_of "$(<"$ROOT$MACHINE_SYSROOT/.dmawire-stamp")" "$(fingerprint "${places[@]}")")
 	once "$PROGRAM_DIR-$1.stamp" "$key" compile_program "$1"
 }
 
@@ -88,5 +88,6 @@ compile_program() {
 	rm -rf "$stage"
 	mkdir -p "$PROGRAM_DIR" "$stage"
 	quietly "building $program" in_root --bind "$CHECKOUT:/src:ro" --bind "$PROGRAM_DIR:/build" \
-		--bind "$stage:/stage" -- /parts/compile-program "$program" "${COVERAGE:+$COVERAGE_FLAGS}"
+		--bind "$stage:/stage" -- /parts/compile-program "$program" "${COVERAGE:+$COVERAGE_FLAGS}" "$MACHINE_SYSROOT" \
+		"${MACHINE_CMAKE[@]}"
 }

@@ -14,7 +14,7 @@ pack() {
 # Sets BASE_CPIO, MODULE_CPIO, PROGRAM_CPIOS and TEST_MODULE_CPIO.
 ensure_archives() {
 	local key
-	key=$(key_of "$KERNEL_VERSION" "$(<"$ROOT/.dmawire-stamp")" "$MACHINE_GUEST" "${GUEST_COMMANDS[@]}" "${MACHINE_MODULES[@]}" \
+	key=$(key_of "$KERNEL_VERSION" "$(<"$ROOT$MACHINE_SYSROOT/.dmawire-stamp")" "$MACHINE_GUEST" "${GUEST_COMMANDS[@]}" "${MACHINE_MODULES[@]}" \
 		"${MACHINE_MODULES_AT_HAND[@]}" "$(fingerprint "$PARTS")")
 	BASE_CPIO=$CACHE/initramfs/$key.cpio
 	[[ -e $BASE_CPIO ]] || locked initramfs make_base
@@ -33,7 +33,8 @@ make_base() {
 	rm -rf "$CACHE"/initramfs/tmp.*
 	mkdir -p "$dir"
 	quietly "collecting the guest's tools" in_root --bind "$dir:/stage" -- \
-		/parts/copy-tools /stage "${GUEST_COMMANDS[@]}"
+		/parts/copy-tools /stage "$MACHINE_SYSROOT" "${GUEST_COMMANDS[@]}"
+	machine_tools "$dir"
 	quietly "collecting the guest's kernel modules" in_root --bind "$KERNEL_DIR:/kernel:ro" --bind "$dir:/stage" -- \
 		/parts/copy-modules "$KERNEL_VERSION" "${MACHINE_MODULES[*]}" "${MACHINE_MODULES_AT_HAND[*]}"
 	install -m 755 "$PARTS/init" "$dir/init"

@@ -7,9 +7,9 @@
 # ensure_kernel NAME [again]: `again` asks the archive even when a kernel is there; what is known stays valid meanwhile.
 # Sets KERNEL_VERSION and KERNEL_DIR (vmlinux, lib/modules/KERNEL_VERSION) for a name of KERNEL_SUITE.
 ensure_kernel() {
-	local name=$1 again=${2-}
-	[[ -z $again && -r $CACHE/kernel/$name ]] || locked root make_kernel "$name" "$again"
-	KERNEL_VERSION=$(<"$CACHE/kernel/$name")
+	local suite=${KERNEL_SUITE[$1]} known=$CACHE/kernel/$1-$MACHINE_ARCH again=${2-}
+	[[ -z $again && -r $known ]] || locked root make_kernel "$suite" "$known" "$again"
+	KERNEL_VERSION=$(<"$known")
 	KERNEL_DIR=$CACHE/kernel/$KERNEL_VERSION
 	[[ -d $ROOT/usr/src/linux-headers-$KERNEL_VERSION && -d $KERNEL_DIR ]] ||
 		die "the cache is damaged (no headers or no image of $KERNEL_VERSION): delete $CACHE"
@@ -17,25 +17,26 @@ ensure_kernel() {
 
 # Caller holds the lock `root`: apt works in one root.
 make_kernel() {
-	local name=$1 again=$2 version
-	[[ -n $again || ! -r $CACHE/kernel/$name ]] || return 0
-	[[ -n $again ]] || say "fetching the $name kernel (once, about half a minute)"
-	quietly "apt-get update in the root" in_root -- apt-get update
-	version=$(in_root -- /parts/resolve-kernel "${KERNEL_SUITE[$name]}")
-	[[ -n $version ]] || die "the archive names no kernel in ${KERNEL_SUITE[$name]}"
-	quietly "installing the headers of $version" install_in_root "linux-headers-$version"
+	local suite=$1 known=$2 again=$3 version
+	[[ -n $again || ! -r $known ]] || return 0
+	[[ -n $again ]] || say "fetching the $MACHINE_ARCH kernel of $suite (once, about half a minute)"
+	quietly "apt-get update in the root" in_root -- /parts/apt-for "$MACHINE_ARCH" apt-get update
+	version=$(in_root -- /parts/apt-for "$MACHINE_ARCH" /parts/resolve-kernel "$suite" "$MACHINE_ARCH")
+	[[ -n $version ]] || die "the archive names no $MACHINE_ARCH kernel in $suite"
+	quietly "installing the headers of $version" fetching_in_root /parts/install-headers "$MACHINE_ARCH" "$version"
 	[[ -d $CACHE/kernel/$version ]] || fetch_image "$version"
 	# Last and by rename: this file is the sign that all of the above is there.
-	printf '%s\n' "$version" >"$CACHE/kernel/$name.tmp"
-	mv "$CACHE/kernel/$name.tmp" "$CACHE/kernel/$name"
+	printf '%s\n' "$version" >"$known.tmp"
+	mv "$known.tmp" "$known"
 }
 
 fetch_image() {
 	local version=$1 tmp=$CACHE/kernel/tmp.$$
 	rm -rf "$CACHE"/kernel/tmp.*
 	mkdir -p "$tmp"
-	quietly "fetching the image of $version" in_root --bind "$tmp:/kernel" -- /parts/fetch-image "$version"
-	# A kernel that cannot be unpacked here still boots, only later.
+	quietly "fetching the image of $version" in_root --bind "$tmp:/kernel" -- \
+		/parts/apt-for "$MACHINE_ARCH" /parts/fetch-image "$version"
+	# A kernel that is not packed, or in a way unknown here, boots as it is.
 	in_root --bind "$tmp:/kernel" -- /parts/unpack-vmlinux || mv "$tmp/vmlinuz" "$tmp/vmlinux"
 	mv "$tmp" "$CACHE/kernel/$version"
 }
@@ -74,7 +75,7 @@ make_own_kernel() {
 
 # Sets SOURCE, a directory with linux.tar.xz of the suite that $KERNEL is from. Caller holds the lock `root`.
 make_source() {
-	SOURCE=$CACHE/source/$(<"$CACHE/kernel/$KERNEL")
+	SOURCE=$CACHE/source/$(<"$CACHE/kernel/$KERNEL-$MACHINE_ARCH")
 	[[ ! -d $SOURCE ]] || return 0
 	say "fetching the source of the $KERNEL kernel (once, 170 MB)"
 	local tmp=$CACHE/source/tmp.$$

@@ -73,11 +73,34 @@ add_backports() {
 	cp -L /etc/resolv.conf "$root/etc/resolv.conf" 2>/dev/null || true
 }
 
-# Caller holds the lock `root`. What was fetched stays until it is installed, for the next try.
-install_in_root() {
+# Caller holds the lock `root`.
+install_in_root() { fetching_in_root /parts/install-packages "$@"; }
+
+# fetching_in_root COMMAND...: what apt fetches stays until COMMAND succeeds, for the next try. Caller holds the lock `root`.
+fetching_in_root() {
 	mkdir -p "$CACHE/debs" &&
-		in_root --bind "$CACHE/debs:/var/cache/apt/archives" -- /parts/install-packages "$@" &&
+		in_root --bind "$CACHE/debs:/var/cache/apt/archives" -- "$@" &&
 		rm -rf "$CACHE/debs"
+}
+
+# Fills $ROOT$MACHINE_SYSROOT for a machine of another architecture than the root's: libraries to link with, the guest's
+# tools. With the compiler and the emulator, which are the root's.
+ensure_sysroot() {
+	local want
+	want=$(key_of "$(<"$ROOT/.dmawire-stamp")" "${MACHINE_PACKAGES[@]}" "${LIBRARY_PACKAGES[@]}" "${BASE_PACKAGES[@]}" \
+		"${GUEST_PACKAGES[@]}")
+	[[ $(cat "$ROOT$MACHINE_SYSROOT/.dmawire-stamp" 2>/dev/null) == "$want" ]] || locked root make_sysroot "$want"
+}
+
+make_sysroot() {
+	local want=$1
+	[[ $(cat "$ROOT$MACHINE_SYSROOT/.dmawire-stamp" 2>/dev/null) != "$want" ]] || return 0
+	say "installing what machine $MACHINE needs in the Debian 13 root (once, about a minute)"
+	quietly "installing ${MACHINE_PACKAGES[*]}" install_in_root "${MACHINE_PACKAGES[@]}"
+	rm -rf "${ROOT:?}${MACHINE_SYSROOT:?}"
+	quietly "unpacking packages of $MACHINE_ARCH" in_root -- /parts/apt-for "$MACHINE_ARCH" \
+		/parts/unpack-packages "$MACHINE_SYSROOT" "${LIBRARY_PACKAGES[@]}" "${BASE_PACKAGES[@]}" "${GUEST_PACKAGES[@]}"
+	printf '%s\n' "$want" >"$ROOT$MACHINE_SYSROOT/.dmawire-stamp"
 }
 
 # run_in_root COMMAND...: for other scripts of this repository (lint); ends with COMMAND's status.

@@ -5,7 +5,7 @@
 
 SUITE=trixie
 
-# Kernels: name -> the suite whose metapackages (linux-image-amd64, linux-headers-amd64) name the version.
+# Kernels: name -> the suite whose metapackage (linux-image-ARCH) names the version.
 # No version is pinned: `ci/vm update` asks the archive again.
 declare -A KERNEL_SUITE=(
 	[stable]=$SUITE
@@ -27,10 +27,15 @@ declare -A HOST_COMMANDS=(
 )
 HOST_NEEDS=(debootstrap cpio unshare flock tail)
 
+# What the programs and tests are linked with.
+LIBRARY_PACKAGES=(
+	liburing-dev libdrm-dev libcli11-dev libxxhash-dev nlohmann-json3-dev libfmt-dev libgtest-dev
+)
+
 # What builds the module and the programs, what checks them, and what runs them.
 BUILD_PACKAGES=(
 	qemu-system-x86 "$KERNEL_CC" g++ cmake ninja-build make pkg-config kmod rsync xz-utils zstd sparse perl
-	liburing-dev libdrm-dev libcli11-dev libxxhash-dev nlohmann-json3-dev libfmt-dev libgtest-dev
+	"${LIBRARY_PACKAGES[@]}"
 )
 
 # What builds a kernel besides, for machines that have one of their own.
@@ -44,6 +49,12 @@ GUEST_PACKAGES=(
 	busybox-static iproute2 ethtool iputils-ping socat netcat-openbsd curl iperf3 strace procps v4l-utils udev stress
 )
 
+# The same where they do not come with the root: from a sysroot of another architecture.
+BASE_PACKAGES=(base-files ncurses-base libc6-dev dash bash coreutils findutils util-linux bsdutils kmod)
+
+# What emulates machine `pi` and compiles for it.
+PI_PACKAGES=(qemu-system-arm "$KERNEL_CC-aarch64-linux-gnu" "${KERNEL_CC/gcc/g++}-aarch64-linux-gnu")
+
 # Commands copied into the guest with their libraries; all else there is busybox. Debian's busybox prefers its own applets
 # whatever PATH says, so whoever starts other commands (sh, env, xargs ...) must be the real one, or `ip` is busybox's.
 GUEST_COMMANDS=(
@@ -54,8 +65,7 @@ GUEST_COMMANDS=(
 
 # What builds and runs the programs and unit tests on the host, and what ci/lint calls there: command -> package.
 HOST_BUILD_PACKAGES=(
-	g++ cmake ninja-build pkg-config make git
-	liburing-dev libdrm-dev libcli11-dev libxxhash-dev nlohmann-json3-dev libfmt-dev libgtest-dev
+	g++ cmake ninja-build pkg-config make git "${LIBRARY_PACKAGES[@]}"
 )
 # What builds tests/fuzz/parse besides: a compiler that has libFuzzer.
 HOST_FUZZ_PACKAGES=(clang libclang-rt-dev)

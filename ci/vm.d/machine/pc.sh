@@ -2,9 +2,13 @@
 # shellcheck shell=bash disable=SC2034  # read by the other parts
 #
 # Machine `pc`: x86-64 q35 with the stock Debian kernel. What is here is all that another machine has to say:
-# its qemu, its console, its modules, and its arguments.
+# its architecture and where its tools come from, its qemu, its console, its modules, and its arguments.
 
 MACHINE_KERNEL_CONFIG='' # the stock kernel
+MACHINE_ARCH=amd64
+MACHINE_SYSROOT='' # the root itself
+MACHINE_PACKAGES=()
+MACHINE_CMAKE=()
 MACHINE_QEMU=qemu-system-x86_64
 MACHINE_CONSOLE=ttyS0
 MACHINE_KVM=yes
@@ -30,6 +34,9 @@ MACHINE_APPEND+=" intel_iommu=on iommu.strict=1"
 
 # `edu` has 28 bits of an address unless told otherwise, which without the IOMMU (intel_iommu=off) no bounce buffer has.
 MACHINE_APPEND+=" dmawire_edu.dma_bits=32"
+
+# machine_tools DIR: what the guest's root has that no package has.
+machine_tools() { :; }
 
 # A software CPU that says it has fast string moves is given `rep movsb`, and moves a byte at a time; without, eight. Under
 # --icount it keeps them: there a copied byte is counted as the stock kernel would have it on today's processors. But not fast
