@@ -119,6 +119,15 @@ void Tearer::run() {
   }
 }
 
+/// Leaves a word as it is for a moment.
+static void relax() {
+#ifdef __x86_64__
+  __builtin_ia32_pause();
+#else
+  __asm__ volatile("yield");
+#endif
+}
+
 void Tearer::tear() {
   constexpr std::uint32_t instead[] = {0, 0xffff'ffff, 1, 4096, 0x1'0000, 48, 72, 32};
   while (state_ == State::tearing) {
@@ -127,7 +136,7 @@ void Tearer::tear() {
     const std::uint32_t before = word.load(std::memory_order_relaxed);
     word.store(instead[(random_ >> 24) % std::size(instead)], std::memory_order_relaxed);
     for (int i = 0; i < 16; ++i) {
-      __builtin_ia32_pause();
+      relax();
     }
     word.store(before, std::memory_order_relaxed);
   }
