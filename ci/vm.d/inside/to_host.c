@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 /*
- * to-host NAME: copies its input to the file NAME of the host, through QEMU's semihosting: a machine without virtio has no
+ * to-host NAME: copies its input to the file NAME of the host, through qemu's semihosting: a machine without virtio has no
  * better way out. NAME is a path in the directory that qemu was shut in, or :tt, which is qemu's semihosting console. When a
  * call returns, the host has the data.
+ *
+ * to-host --exit: qemu ends, now.
  */
 #include <errno.h>
 #include <stdint.h>
@@ -11,17 +13,25 @@
 #include <unistd.h>
 
 /* Arm's numbers ("Semihosting for AArch32 and AArch64"). */
-enum { SYS_OPEN = 0x01, SYS_WRITE = 0x05 };
+enum { SYS_OPEN = 0x01, SYS_WRITE = 0x05, SYS_EXIT = 0x18 };
 enum { MODE_WB = 5 };
+enum { APPLICATION_EXIT = 0x20026 };
 
 /* qemu reads memory without the kernel's help: what an argument points at has been touched a moment ago. */
-static intptr_t semihosting(uintptr_t operation, const uintptr_t arguments[3])
+static intptr_t semihosting(uintptr_t operation, const uintptr_t *arguments)
 {
 	register uintptr_t x0 __asm__("x0") = operation;
 	register const uintptr_t *x1 __asm__("x1") = arguments;
 
 	__asm__ volatile("hlt #0xf000" : "+r"(x0) : "r"(x1) : "memory");
 	return (intptr_t)x0;
+}
+
+static void end_qemu(void)
+{
+	const uintptr_t arguments[] = { APPLICATION_EXIT, 0 };
+
+	semihosting(SYS_EXIT, arguments);
 }
 
 static intptr_t open_host_file(const char *name)
@@ -53,6 +63,8 @@ int main(int argc, char **argv)
 
 	if (argc != 2)
 		return 2;
+	if (!strcmp(argv[1], "--exit"))
+		end_qemu();
 	file = open_host_file(argv[1]);
 	if (file < 0) {
 		fprintf(stderr, "to-host: cannot open %s\n", argv[1]);

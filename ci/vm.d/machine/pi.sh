@@ -19,7 +19,7 @@ MACHINE_CONSOLE=ttyAMA0
 MACHINE_KVM=no
 MACHINE_GUEST=$PARTS/machine/pi.guest
 
-# The watchdog is what can power off.
+# The watchdog is what ends qemu after a panic.
 MACHINE_MODULES=(bcm2835_wdt veth dummy)
 MACHINE_MODULES_AT_HAND=(
 	ext4 loop tun ifb sch_netem sch_fq sch_fq_codel cls_u32 cls_matchall act_mirred tcp_bbr tcp_diag
