@@ -57,4 +57,11 @@ Outcome transfer(const Wire& wire, const Words& options, int input) {
   return outcome;
 }
 
+nlohmann::json route_to(const std::string& host) {
+  Process info{{program(), "info", "--json", host}, {.netns = "src"}};
+  const Process::Result result = info.wait();
+  EXPECT_EQ(result.status, 0) << result.err;
+  return nlohmann::json::parse(result.out)["route"];
+}
+
 }  // namespace dmawire::test

@@ -49,4 +49,7 @@ struct Wire {
 /// Sends what `options` say from one `uring_app` to another, hashes at both ends.
 Outcome transfer(const Wire& wire, const Words& options, int input = -1);
 
+/// What `info` says about the way to a host, from src.
+nlohmann::json route_to(const std::string& host);
+
 }  // namespace dmawire::test

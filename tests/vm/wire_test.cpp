@@ -378,14 +378,6 @@ TEST(Info, NamesKernelModuleDeviceAndEveryPath) {
   EXPECT_EQ(info["auto"], kernel_has_direct() ? "direct" : "fixed");
 }
 
-/// What `info` says about the way to a host, from src.
-nlohmann::json route_to(const std::string& host) {
-  Process info{{"uring_app", "info", "--json", host}, {.netns = "src"}};
-  const Process::Result result = info.wait();
-  EXPECT_EQ(result.status, 0) << result.err;
-  return nlohmann::json::parse(result.out)["route"];
-}
-
 TEST(Info, TellsWhichDeviceTheRouteTakesAndWhetherItCopies) {
   const nlohmann::json card = route_to("192.0.2.2");
   EXPECT_EQ(card["device"], "eth0");
