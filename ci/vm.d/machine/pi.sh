@@ -2,9 +2,9 @@
 # shellcheck shell=bash disable=SC2034  # read by the other parts
 #
 # Machine `pi`: a Raspberry Pi 3 with the stock Debian kernel for arm64. It is here for bcm2835-dma, a DMA controller that
-# Linux drives, copies memory, is not coherent with the caches of the CPU (qemu has none, though) and has addresses of its
-# own. Neither PCI nor virtio: qemu's semihosting carries what virtio's ports carry elsewhere, and the wire between eth0 and eth1
-# is a veth pair, since USB is all there is for a card, a packet a millisecond. Always four CPUs and 1 GiB.
+# Linux drives, that copies memory, has addresses of its own and is not coherent with the CPU's caches (qemu has none,
+# though: what is not synced does not show). Neither PCI nor virtio: qemu's semihosting carries what virtio's ports carry
+# elsewhere, and eth0 and eth1 are a veth pair. Always four CPUs and 1 GiB.
 
 MACHINE_KERNEL_CONFIG='' # the stock kernel
 MACHINE_ARCH=arm64
@@ -25,7 +25,9 @@ MACHINE_MODULES_AT_HAND=(
 	ext4 loop tun ifb sch_netem sch_fq sch_fq_codel cls_u32 cls_matchall act_mirred tcp_bbr tcp_diag
 	udmabuf system_heap cma_heap vgem vivid zram
 )
-MACHINE_APPEND="kpti=off"
+
+# What protects nobody here and costs a software CPU dearly.
+MACHINE_APPEND="kpti=off mitigations=off"
 
 machine_tools() {
 	quietly "compiling to-host" in_root --bind "$1:/stage" -- \
