@@ -7,6 +7,9 @@
 # be built.
 readonly HARNESS_FAILED=125
 
+# The status that says "not done, since it would take too long now": ctest's for a skipped test.
+readonly NOT_BUILT=77
+
 say() { printf 'ci/vm: %s\n' "$*" >&2; }
 
 die() {

@@ -47,6 +47,10 @@ ensure_own_kernel() {
 	local config=$1 name key
 	name=$(basename "$config" .config)
 	key=$(key_of "$KERNEL_VERSION" "$(<"$config")" "$(<"$PARTS/inside/compile-kernel")")
+	if [[ ! -r $CACHE/kernel/$name-$key && $IF_BUILT == yes ]]; then
+		say "not done: the kernel of machine $MACHINE has to be built first, by ci/vm --machine $MACHINE prepare"
+		exit "$NOT_BUILT"
+	fi
 	[[ -r $CACHE/kernel/$name-$key ]] || locked root make_own_kernel "$config" "$name-$key"
 	KERNEL_VERSION=$(<"$CACHE/kernel/$name-$key")
 	KERNEL_DIR=$CACHE/kernel/$KERNEL_VERSION

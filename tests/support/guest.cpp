@@ -41,7 +41,7 @@ bool kernel_watches() {
 }
 
 unsigned fewer_if_watched(unsigned count) {
-  return kernel_watches() ? count / 10 : count;
+  return kernel_watches() ? count / 20 : count;
 }
 
 ModuleParameter::ModuleParameter(const std::string& name, uint64_t value)
