@@ -211,6 +211,13 @@ static int dmawire_ioctl_attach(struct dmawire_ioctl_call *call)
 	return ret;
 }
 
+/* Its caller was not told the index, so nothing of it has been given. */
+static void dmawire_ioctl_undo_attach(struct dmawire_ioctl_call *call)
+{
+	dmawire_queue_detach(call->open->queue, call->open,
+			     call->arg.attach.out_index);
+}
+
 static int dmawire_ioctl_detach(struct dmawire_ioctl_call *call)
 {
 	const struct dmawire_detach *detach = &call->arg.detach;
@@ -303,6 +310,7 @@ static int dmawire_ioctl_status(struct dmawire_ioctl_call *call)
  * @out_begin: offset of the first out_* field
  * @out_end: end of the last one; between them there is nothing else. Both 0: none
  * @execute: the handler
+ * @undo: takes back what that has done, if the caller cannot be told; or NULL
  */
 struct dmawire_ioctl_op {
 	unsigned int cmd;
@@ -311,6 +319,7 @@ struct dmawire_ioctl_op {
 	u32 out_begin;
 	u32 out_end;
 	int (*execute)(struct dmawire_ioctl_call *call);
+	void (*undo)(struct dmawire_ioctl_call *call);
 };
 
 static const struct dmawire_ioctl_op dmawire_ioctl_ops[] = {
@@ -345,6 +354,7 @@ static const struct dmawire_ioctl_op dmawire_ioctl_ops[] = {
 		.out_begin = offsetof(struct dmawire_attach, out_index),
 		.out_end = offsetofend(struct dmawire_attach, out_index),
 		.execute = dmawire_ioctl_attach,
+		.undo = dmawire_ioctl_undo_attach,
 	},
 	[_IOC_NR(DMAWIRE_IOC_DETACH)] = {
 		.cmd = DMAWIRE_IOC_DETACH,
@@ -494,9 +504,12 @@ long dmawire_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	user_size = call.arg.size;
 
 	ret = op->execute(&call);
-	if (!ret)
+	if (!ret) {
 		ret = dmawire_ioctl_copy_out(user, user_size, &call.arg,
 					     op->out_begin, op->out_end);
+		if (ret && op->undo)
+			op->undo(&call);
+	}
 	if (call.dmabuf)
 		finish_fd(&call, ret);
 	return ret;
