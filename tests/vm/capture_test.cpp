@@ -236,6 +236,13 @@ TEST(Capture, TouchesNoByteOfThePayload) {
   EXPECT_EQ(sums.calls(), 0U);
 }
 
+/// Where frames come faster than they are taken; a kernel that watches takes its time.
+void expect_few_system_calls(const Stream& stream) {
+  if (!kernel_watches()) {
+    EXPECT_GE(stream.sent["frames_per_syscall"], 16) << stream.sent;
+  }
+}
+
 TEST(Capture, LosesNoFrameOfManyAndMakesOneSystemCallForSixteen) {
   const HeadersOnly headers_only;
   const unsigned frames = fewer_if_watched(100'000);
@@ -244,7 +251,7 @@ TEST(Capture, LosesNoFrameOfManyAndMakesOneSystemCallForSixteen) {
   stream.expect_adds_up();
   EXPECT_EQ(stream.sent["lost"], 0);
   EXPECT_EQ(stream.sent["sent_frames"], frames);
-  EXPECT_GE(stream.sent["frames_per_syscall"], 16) << stream.sent;
+  expect_few_system_calls(stream);
 }
 
 TEST(Capture, MakesOneSystemCallForSixteenLongFramesToo) {
@@ -252,7 +259,7 @@ TEST(Capture, MakesOneSystemCallForSixteenLongFramesToo) {
   Stream stream{{"--frames", many(4000)}};
   ASSERT_NO_FATAL_FAILURE(stream.finish());
   stream.expect_adds_up();
-  EXPECT_GE(stream.sent["frames_per_syscall"], 16) << stream.sent;
+  expect_few_system_calls(stream);
 }
 
 TEST(Capture, KeepsToTheRateAndSendsALoneFrameAtOnce) {
@@ -346,7 +353,9 @@ TEST(Capture, GoesOnWhenAStalledReceiverReadsAgain) {
   std::this_thread::sleep_for(std::chrono::seconds{1});
   const auto cpu = stream.sender().cpu_time();
   std::this_thread::sleep_for(std::chrono::seconds{1});
-  EXPECT_LT((stream.sender().cpu_time() - cpu).count(), 50) << "milliseconds while stalled";
+  if (!kernel_watches()) {  // which is at it still
+    EXPECT_LT((stream.sender().cpu_time() - cpu).count(), 50) << "milliseconds while stalled";
+  }
   ASSERT_EQ(::kill(stream.receiver().pid(), SIGCONT), 0);
   ASSERT_NO_FATAL_FAILURE(stream.finish());
   stream.expect_adds_up();
