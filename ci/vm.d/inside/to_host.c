@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 /*
- * to-host NAME: copies its input to the file NAME of the host, through qemu's semihosting: a machine without virtio has no
- * better way out. NAME is a path in the directory that qemu was shut in, or :tt, which is qemu's semihosting console. When a
- * call returns, the host has the data.
+ * What qemu's semihosting carries to the host: a machine without virtio has no better way out. When a call returns, the
+ * host has the data.
  *
- * to-host --exit: qemu ends, now.
+ * to-host NAME         copies its input to the file NAME in the directory that qemu was shut in
+ * to-host --tell LINE  says LINE on the character device that is qemu's semihosting console
+ * to-host --exit       ends qemu, now
  */
 #include <errno.h>
 #include <stdint.h>
@@ -13,18 +14,26 @@
 #include <unistd.h>
 
 /* Arm's numbers ("Semihosting for AArch32 and AArch64"). */
-enum { SYS_OPEN = 0x01, SYS_WRITE = 0x05, SYS_EXIT = 0x18 };
+enum { SYS_OPEN = 0x01, SYS_WRITE0 = 0x04, SYS_WRITE = 0x05, SYS_EXIT = 0x18 };
 enum { MODE_WB = 5 };
 enum { APPLICATION_EXIT = 0x20026 };
 
 /* qemu reads memory without the kernel's help: what an argument points at has been touched a moment ago. */
-static intptr_t semihosting(uintptr_t operation, const uintptr_t *arguments)
+static intptr_t semihosting(uintptr_t operation, const void *arguments)
 {
 	register uintptr_t x0 __asm__("x0") = operation;
-	register const uintptr_t *x1 __asm__("x1") = arguments;
+	register const void *x1 __asm__("x1") = arguments;
 
 	__asm__ volatile("hlt #0xf000" : "+r"(x0) : "r"(x1) : "memory");
 	return (intptr_t)x0;
+}
+
+static void tell(const char *text)
+{
+	char line[1024];
+
+	snprintf(line, sizeof(line), "%s\n", text);
+	semihosting(SYS_WRITE0, line);
 }
 
 static void end_qemu(void)
@@ -61,6 +70,10 @@ int main(int argc, char **argv)
 	intptr_t file;
 	ssize_t size;
 
+	if (argc == 3 && !strcmp(argv[1], "--tell")) {
+		tell(argv[2]);
+		return 0;
+	}
 	if (argc != 2)
 		return 2;
 	if (!strcmp(argv[1], "--exit"))
