@@ -154,9 +154,9 @@ is in it."
 			awk -v wire=$wire -v making="$MAKING" 'NR == FNR { sent += $2; next }
 				{ captured += $2; if ($1 ~ making) made += $2 }
 				END { printf "| %s | %.0f | %.0f | %.0f | %.3f |\n", wire, sent, captured, made, (captured - made) / sent }' \
-				$DIR/$wire-sent.profile $DIR/$wire-captured.profile
+				"$DIR/$wire-sent.profile" "$DIR/$wire-captured.profile"
 		done
-		printf '\nBy function of the kernel, UDP, those of less than 15 together; \`dmawire:\` are those of the module.\n\n'
+		printf '\n%s\n\n' "By function of the kernel, UDP, those of less than 15 together; \`dmawire:\` are those of the module."
 		functions_table udp-sent udp-captured
 		printf '\nAgain:\n\n    ci/bench guest-capture\n'
 	} >"$DIR/guest-capture.md"

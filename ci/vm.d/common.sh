@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034  # read by the other parts
 #
 # Words to the user, locks, logs: what every other part uses.
 
