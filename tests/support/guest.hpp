@@ -33,7 +33,8 @@ unsigned from_environment(const char* name, unsigned otherwise);
 /// back.
 bool kernel_watches();
 
-/// @p count on a stock kernel, a twentieth of it on one that watches: what takes either some seconds.
+/// @p count on a stock kernel, a twentieth of it on one that watches: what takes either some
+/// seconds.
 unsigned fewer_if_watched(unsigned count);
 
 /// A field of /proc/meminfo in bytes.

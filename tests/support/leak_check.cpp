@@ -54,7 +54,8 @@ void LeakCheck::OnTestStart(const testing::TestInfo&) {
 void LeakCheck::OnTestEnd(const testing::TestInfo&) {
   dmawire_info after = module_info();
   // The kernel takes the rings of a process that ended down in the background.
-  for (int tries = kernel_watches() ? 500 : 50; after.out_buffers != buffers_ && tries > 0; --tries) {
+  for (int tries = kernel_watches() ? 500 : 50; after.out_buffers != buffers_ && tries > 0;
+       --tries) {
     usleep(100'000);
     after = module_info();
   }

@@ -12,8 +12,8 @@
 #include <tuple>
 
 #include "../support/abi.hpp"
-#include "../support/cards.hpp"
 #include "../support/call_witness.hpp"
+#include "../support/cards.hpp"
 #include "../support/guest.hpp"
 #include "../support/mapped.hpp"
 #include "../support/slot_ring.hpp"
