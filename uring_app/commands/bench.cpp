@@ -74,7 +74,7 @@ std::vector<Row> get_rows(const Options& options) {
   }
   raise_descriptor_limit();
   if (options.setup) {
-    constexpr std::uint64_t mebibyte = 1024 * 1024;
+    constexpr std::uint64_t mebibyte = 1024UL * 1024;
     const std::vector<std::uint64_t> usual{64 * mebibyte, 1024 * mebibyte, 4096 * mebibyte};
     return measure_setup(options.plan, options.sizes_given ? options.plan.sizes : usual,
                          options.conduct.repeats);
@@ -198,7 +198,7 @@ std::optional<Path> parse_path(const std::string& word) {
 
 std::optional<std::uint64_t> parse_offset(const std::string& word) {
   const std::uint64_t offset = parse_size(word);
-  constexpr std::uint64_t most = 1024 * 1024 * 1024;
+  constexpr std::uint64_t most = 1024UL * 1024 * 1024;
   if (offset > most) {
     throw std::invalid_argument(fmt::format("{} is more than {}", word, format_size(most)));
   }
@@ -255,7 +255,7 @@ void add_dimensions(CLI::App& command, Options& options) {
 
 void add_conduct(CLI::App& command, Options& options) {
   Conduct& conduct = options.conduct;
-  conduct.amount.bytes = 256 * 1024 * 1024;
+  conduct.amount.bytes = 256UL * 1024 * 1024;
   CLI::Option* total =
       command
           .add_option_function<std::string>(

@@ -25,7 +25,7 @@
 namespace dmawire::commands {
 namespace {
 
-constexpr std::size_t probe_length = 64 * 1024;
+constexpr std::size_t probe_length = 64UL * 1024;
 
 /// What is behind a node.
 struct Node {

@@ -20,8 +20,8 @@ namespace dmawire {
 namespace {
 
 constexpr std::size_t page = 4096;
-constexpr std::size_t folio = 64 * 1024;
-constexpr std::size_t buffer_length = 1024 * 1024;
+constexpr std::size_t folio = 64UL * 1024;
+constexpr std::size_t buffer_length = 1024UL * 1024;
 
 std::size_t round_up(std::size_t length, std::size_t unit) noexcept {
   return (length + unit - 1) / unit * unit;

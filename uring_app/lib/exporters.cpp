@@ -57,7 +57,7 @@ Buffer make_heap_buffer(int node, std::size_t length) {
   return {UniqueFd{static_cast<int>(request.fd)}, length, Buffer::Kind::dma_buf};
 }
 
-constexpr std::size_t huge_page = 2 * 1024 * 1024;
+constexpr std::size_t huge_page = 2UL * 1024 * 1024;
 
 Buffer make_huge_memfd(std::size_t length) {
   length = (length + huge_page - 1) / huge_page * huge_page;
@@ -83,7 +83,7 @@ Buffer make_folio_memory(std::size_t length) {
                 fmt::format("`echo advise > {}` allows it, since Linux 6.11", setting),
                 Error::Kind::impossible);
   }
-  constexpr std::size_t folio = 64 * 1024;
+  constexpr std::size_t folio = 64UL * 1024;
   length = (length + folio - 1) / folio * folio;
   void* const start =
       sys().mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -143,7 +143,7 @@ std::string_view name(Layout layout) noexcept {
 }
 
 Layout usual_layout(Exporter exporter, std::size_t frame_length) noexcept {
-  constexpr std::size_t half_a_folio = 32 * 1024;
+  constexpr std::size_t half_a_folio = 32UL * 1024;
   return exporter == Exporter::dmawire && frame_length >= half_a_folio ? Layout::folios
                                                                        : Layout::pages;
 }
@@ -191,7 +191,7 @@ std::vector<Buffer> make_buffers(Exporter exporter, Layout layout, std::size_t c
 
 FramePool make_pool(Exporter exporter, Layout layout, std::uint32_t frames,
                     std::size_t frame_length) {
-  const std::size_t buffer_length = layout == Layout::huge ? huge_page : 1024 * 1024;
+  const std::size_t buffer_length = layout == Layout::huge ? huge_page : 1024UL * 1024;
   const std::size_t stride = FramePool::stride(frame_length);
   const std::size_t per_buffer =
       std::clamp<std::size_t>(buffer_length / stride, 1, std::max<std::size_t>(frames, 1));

@@ -70,8 +70,8 @@ void throw_if_all_failed(const std::vector<Entry>& entries) {
 
 std::vector<Row> measure(const Plan& plan, const Conduct& conduct) {
   std::vector<Entry> entries;
-  for (Case& what : plan.cases()) {
-    entries.push_back({.what = std::move(what)});
+  for (const Case& what : plan.cases()) {
+    entries.push_back({.what = what});
   }
   Memory memory;
   Progress progress{all_bytes(conduct, entries.size())};

@@ -11,7 +11,7 @@ namespace dmawire::commands::bench {
 namespace {
 
 /// What may be kept beside the pool in use.
-constexpr std::uint64_t most_kept = 256 * 1024 * 1024;
+constexpr std::uint64_t most_kept = 256UL * 1024 * 1024;
 
 /// A pool does not move: it is made where it stays.
 std::unique_ptr<FramePool> new_pool(const Case& what) {

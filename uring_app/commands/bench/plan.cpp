@@ -13,9 +13,9 @@ namespace dmawire::commands::bench {
 namespace {
 
 /// Twice what the last level of most caches holds.
-constexpr std::uint64_t cold_bytes = 64 * 1024 * 1024;
+constexpr std::uint64_t cold_bytes = 64UL * 1024 * 1024;
 /// Fits into a second-level cache beside what the kernel needs.
-constexpr std::uint64_t hot_bytes = 256 * 1024;
+constexpr std::uint64_t hot_bytes = 256UL * 1024;
 
 std::uint32_t frames_for(Data data, std::uint64_t size) {
   const std::uint64_t bytes = data == Data::cold ? cold_bytes : hot_bytes;

@@ -50,7 +50,7 @@ struct Plan {
   std::vector<Layout> layouts{Layout::pages};
   std::vector<Data> data{Data::cold};
   std::vector<Protocol> protocols{Protocol::tcp};
-  std::vector<std::uint64_t> sizes{4 * 1024, 64 * 1024};
+  std::vector<std::uint64_t> sizes{4UL * 1024, 64UL * 1024};
   std::vector<std::uint32_t> depths{64};
   std::vector<std::uint32_t> connections{1};
   std::vector<std::uint32_t> gathers{Sender::most_gathered};

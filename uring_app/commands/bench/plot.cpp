@@ -299,7 +299,8 @@ std::string legend(const std::vector<Series>& series, double top) {
   std::string out;
   for (std::size_t i = 0; i < series.size(); ++i) {
     const double x = left_margin + (i % 2 == 0 ? 0 : panel_width + left_margin);
-    const double y = top + legend_line * static_cast<double>(i / 2);
+    const std::size_t line = i / 2;
+    const double y = top + legend_line * static_cast<double>(line);
     out += fmt::format(
         R"(<path class="line" {} d="M{:.1f} {:.1f}h30"/><text x="{:.1f}" y="{:.1f}">{}</text>)"
         "\n",
@@ -321,7 +322,8 @@ std::string format_plot(std::span<const Row> rows) {
   const std::vector<Series> series = good.empty() ? std::vector<Series>{} : group(good);
   const double legend_top = top_margin + panel_height + bottom_margin + legend_line;
   const double width = 2 * (left_margin + panel_width) + 20;
-  const double height = legend_top + legend_line * static_cast<double>((series.size() + 1) / 2) + 4;
+  const std::size_t legend_lines = (series.size() + 1) / 2;
+  const double height = legend_top + legend_line * static_cast<double>(legend_lines) + 4;
   std::string out = fmt::format(
       R"(<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {0:.0f} {1:.0f}" width="{0:.0f}" height="{1:.0f}">)"
       "\n{2}<rect class=\"paper\" width=\"{0:.0f}\" height=\"{1:.0f}\"/>\n",

@@ -23,7 +23,7 @@ namespace dmawire::commands::bench {
 namespace {
 
 /// As long as make_pool() makes them.
-constexpr std::uint64_t buffer_length = 1024 * 1024;
+constexpr std::uint64_t buffer_length = 1024UL * 1024;
 constexpr std::uint64_t huge_buffer_length = 2 * buffer_length;
 
 std::uint64_t kernel_field(const char* file, const char* field) {

@@ -223,6 +223,7 @@ std::string format_table(std::span<const Row> rows) {
     }
     for (const Row& row : good) {
       std::vector<std::string> line;
+      line.reserve(columns.size());
       for (const Column& column : columns) {
         line.push_back(column.cell(row));
       }

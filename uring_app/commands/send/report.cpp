@@ -135,7 +135,7 @@ void print_text(const SendReport& report) {
   }
   fmt::print("system calls   {} for sending\n", statistics.system_calls);
   fmt::print("CPU            {:.3f} s", report.cpu_seconds);
-  if (statistics.bytes >= 1024 * 1024) {  // below that it says nothing
+  if (statistics.bytes >= 1024UL * 1024) {  // below that it says nothing
     fmt::print(", {:.3f} s per GiB", report.cpu_seconds * gibibyte / bytes);
   }
   fmt::print("\n");

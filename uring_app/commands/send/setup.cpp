@@ -13,7 +13,7 @@ std::uint64_t frame_size(const SendOptions& options, const UniqueFd& datagrams) 
   if (options.size) {
     return *options.size;
   }
-  return datagrams.valid() ? longest_datagram(datagrams.get()) / 64 * 64 : 64 * 1024;
+  return datagrams.valid() ? longest_datagram(datagrams.get()) / 64 * 64 : 64UL * 1024;
 }
 
 ChosenSender open_sender(const SendOptions& options, int socket, FramePool& pool,
