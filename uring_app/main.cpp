@@ -33,6 +33,7 @@ int run(CLI::App& app, int argc, char** argv) {
 
 }  // namespace
 
+// NOLINTNEXTLINE(bugprone-exception-escape): where not even a message can be made
 int main(int argc, char** argv) {
   CLI::App app{"From a device's DMA buffer to the wire without a copy.", "uring_app"};
   app.set_version_flag("--version", DMAWIRE_VERSION);

@@ -129,7 +129,7 @@ class Receiver::Engine {
   Memory chunks_;
   Memory buffer_ring_;
   /// Completions of one wait: a chunk each, and the one that ends a receive.
-  std::array<Completion, 4 * chunk_count> arrived_;
+  std::array<Completion, std::size_t{4} * chunk_count> arrived_;
   std::size_t arrived_count_ = 0;
   std::size_t taken_ = 0;
   std::optional<std::uint16_t> held_;
