@@ -31,7 +31,7 @@ void expect_free_memory(uint64_t before, const std::string& user) {
   // KASAN keeps up to a 32nd of the memory from being used again.
   const uint64_t tolerance = 48 * kMiB + (kernel_watches() ? meminfo("MemTotal") / 32 : 0);
   uint64_t after = free_memory();
-  for (int tries = 20; after + tolerance < before && tries > 0; --tries) {
+  for (int tries = 100; after + tolerance < before && tries > 0; --tries) {
     usleep(100'000);
     after = free_memory();
   }

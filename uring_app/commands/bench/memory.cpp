@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <dmawire/cpu_access.hpp>
 #include <dmawire/error.hpp>
+#include <memory>
+#include <utility>
 
 #include "pattern.hpp"
 
@@ -63,9 +65,9 @@ FramePool& Memory::pool(const Case& what) {
     bytes -= kept_.front().bytes();
     kept_.pop_front();
   }
-  kept_.push_back(
-      {what.source, what.layout, what.size, what.frames, what.offset, make_or_make_room(what)});
-  fill(*kept_.back().pool);
+  std::unique_ptr<FramePool> pool = make_or_make_room(what);
+  fill(*pool);
+  kept_.push_back({what.source, what.layout, what.size, what.frames, what.offset, std::move(pool)});
   return *kept_.back().pool;
 }
 

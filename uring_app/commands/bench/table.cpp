@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cmath>
 #include <functional>
 #include <string_view>
 #include <utility>
@@ -42,10 +43,7 @@ Format number(const char* key, int digits, double factor = 1) {
       return "-";
     }
     const double scaled = value.get<double>() * factor;
-    int whole = 1;
-    for (double rest = scaled; rest >= 10; rest /= 10) {
-      ++whole;
-    }
+    const int whole = scaled < 10 ? 1 : 1 + static_cast<int>(std::log10(scaled));
     return fmt::format("{:.{}f}", scaled, std::max(0, digits - whole));
   };
 }
