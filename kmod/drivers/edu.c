@@ -217,6 +217,8 @@ static int edu_start(struct dmawire_device *device, u32 rate)
 {
 	struct edu *edu = dmawire_device_priv(device);
 
+	/* The node may be used before its registration has returned. */
+	edu->capture = device;
 	pci_set_master(edu->dev);
 	edu->sequence = 0;
 	scoped_guard(spinlock, &edu->lock)
