@@ -5,7 +5,9 @@
 #include <linux/sizes.h>
 #include <linux/types.h>
 
-struct page;
+struct dmawire_buffer;
+struct dmawire_buffer_params;
+struct vm_area_struct;
 
 /* What DMAWIRE_CREATE_FOLIOS_64K promises. */
 #define DMAWIRE_FOLIO_SIZE SZ_64K
@@ -13,19 +15,24 @@ struct page;
 /**
  * struct dmawire_backing_ops - one way to come by the pages of a buffer
  * @id: enum dmawire_backing of the ABI
- * @alloc: fills @pages with @nr_pages pages that are zero, hold one reference
- *	each and can be freed in any order; all or none. @node is preferred,
- *	NUMA_NO_NODE leaves it to the caller's memory policy. With @folios, as
- *	many as possible are of folios of DMAWIRE_FOLIO_SIZE, at the beginning.
- *	May sleep. Returns 0, -ENOMEM, or -EINTR if the caller was killed.
- * @free: gives back the reference of each page. Whoever else holds one, a
- *	network card for instance, keeps that page. May sleep.
+ * @init: checks what of the parameters is for this backing, and sets how long the
+ *	buffer is. Returns 0, -EINVAL or -EOVERFLOW.
+ * @alloc: fills the buffer's array of pages, all or none. Each page stays until
+ *	@free whoever else lets go of it. May sleep. Returns 0 or a negative errno
+ *	of DMAWIRE_IOC_CREATE.
+ * @free: gives the pages back. Whoever else holds one, a network card for
+ *	instance, keeps that page. May sleep.
+ * @mmap: maps the buffer for user space. What may be written and who sees it has
+ *	been settled, and @vma lies within the buffer.
  */
 struct dmawire_backing_ops {
 	u32 id;
-	int (*alloc)(struct page **pages, unsigned long nr_pages, int node,
-		     bool folios);
-	void (*free)(struct page **pages, unsigned long nr_pages);
+	int (*init)(struct dmawire_buffer *buffer,
+		    const struct dmawire_buffer_params *params);
+	int (*alloc)(struct dmawire_buffer *buffer,
+		     const struct dmawire_buffer_params *params);
+	void (*free)(struct dmawire_buffer *buffer);
+	int (*mmap)(struct dmawire_buffer *buffer, struct vm_area_struct *vma);
 };
 
 extern const struct dmawire_backing_ops dmawire_backing_pages;

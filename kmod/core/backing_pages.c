@@ -17,6 +17,7 @@
 #include <dmawire/uapi.h>
 
 #include "backing.h"
+#include "buffer.h"
 
 #define DMAWIRE_PAGES_GFP (GFP_HIGHUSER | __GFP_ZERO | __GFP_ACCOUNT | __GFP_NOWARN)
 
@@ -38,6 +39,9 @@
 
 /* How many pages are freed between two chances for others to run. */
 #define DMAWIRE_FREE_BATCH 512UL
+
+/* Pages mapped by one fault; the rest of them would fault soon anyway. */
+#define DMAWIRE_FAULT_BATCH 64UL
 
 static struct page *alloc_on_node(gfp_t gfp, int order, int node)
 {
@@ -79,8 +83,7 @@ static unsigned long alloc_folios(struct page **pages, unsigned long nr_pages,
 	return done;
 }
 
-static void dmawire_backing_pages_free(struct page **pages,
-				       unsigned long nr_pages)
+static void free_pages_of(struct page **pages, unsigned long nr_pages)
 {
 	while (nr_pages) {
 		unsigned long batch = min(nr_pages, DMAWIRE_FREE_BATCH);
@@ -92,17 +95,25 @@ static void dmawire_backing_pages_free(struct page **pages,
 	}
 }
 
-static int dmawire_backing_pages_alloc(struct page **pages,
-				       unsigned long nr_pages, int node,
-				       bool folios)
+static int dmawire_backing_pages_init(struct dmawire_buffer *buffer,
+				      const struct dmawire_buffer_params *params)
 {
+	return dmawire_buffer_set_length(buffer, params->length, params->folios ?
+					 max(DMAWIRE_FOLIO_SIZE, PAGE_SIZE) : PAGE_SIZE);
+}
+
+/* They come zeroed. With @folios, as many as possible are of folios, first. */
+static int dmawire_backing_pages_alloc(struct dmawire_buffer *buffer,
+				       const struct dmawire_buffer_params *params)
+{
+	unsigned long nr_pages = buffer->nr_pages, done = 0;
+	struct page **pages = buffer->pages;
 	int order = MAX_PAGE_ORDER;
-	unsigned long done = 0;
 	struct page *page;
 	int ret;
 
-	if (folios)
-		done = alloc_folios(pages, nr_pages, node);
+	if (params->folios)
+		done = alloc_folios(pages, nr_pages, buffer->node);
 
 	while (done < nr_pages) {
 		ret = -EINTR;
@@ -110,7 +121,7 @@ static int dmawire_backing_pages_alloc(struct page **pages,
 			goto err_free_pages;
 
 		order = min(order, ilog2(nr_pages - done));
-		page = alloc_block(order, node);
+		page = alloc_block(order, buffer->node);
 		if (page) {
 			for (unsigned long i = 0; i < 1UL << order; i++)
 				pages[done++] = page + i;
@@ -126,12 +137,63 @@ static int dmawire_backing_pages_alloc(struct page **pages,
 	return 0;
 
 err_free_pages:
-	dmawire_backing_pages_free(pages, done);
+	free_pages_of(pages, done);
 	return ret;
+}
+
+static void dmawire_backing_pages_free(struct dmawire_buffer *buffer)
+{
+	free_pages_of(buffer->pages, buffer->nr_pages);
+}
+
+static vm_fault_t dmawire_backing_pages_fault(struct vm_fault *vmf)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	struct dmawire_buffer *buffer = vma->vm_private_data;
+	unsigned long nr_pages;
+	int ret;
+
+	if (vmf->pgoff >= buffer->nr_pages)
+		return VM_FAULT_SIGBUS;
+
+	nr_pages = min3(DMAWIRE_FAULT_BATCH, buffer->nr_pages - vmf->pgoff,
+			(vma->vm_end - vmf->address) >> PAGE_SHIFT);
+	ret = vm_insert_pages(vma, vmf->address, buffer->pages + vmf->pgoff,
+			      &nr_pages);
+	switch (ret) {
+	case 0:
+	case -EBUSY: /* one of them is mapped already, which is as good */
+		return VM_FAULT_NOPAGE;
+	case -ENOMEM:
+		return VM_FAULT_OOM;
+	default:
+		return VM_FAULT_SIGBUS;
+	}
+}
+
+/*
+ * Pages with a struct page, reference-counted: no VM_IO, no VM_PFNMAP and no
+ * page_mkwrite, each of which would forbid pinning them for long.
+ */
+static const struct vm_operations_struct dmawire_backing_pages_vm_ops = {
+	.fault = dmawire_backing_pages_fault,
+};
+
+static int dmawire_backing_pages_mmap(struct dmawire_buffer *buffer,
+				      struct vm_area_struct *vma)
+{
+	/* VM_MIXEDMAP is what vm_insert_pages() wants, and cannot set itself. */
+	vm_flags_set(vma, VM_MIXEDMAP);
+	vma->vm_ops = &dmawire_backing_pages_vm_ops;
+	/* Lives as long as vma->vm_file, which is the dma-buf's. */
+	vma->vm_private_data = buffer;
+	return 0;
 }
 
 const struct dmawire_backing_ops dmawire_backing_pages = {
 	.id = DMAWIRE_BACKING_PAGES,
+	.init = dmawire_backing_pages_init,
 	.alloc = dmawire_backing_pages_alloc,
 	.free = dmawire_backing_pages_free,
+	.mmap = dmawire_backing_pages_mmap,
 };

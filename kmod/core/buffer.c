@@ -26,30 +26,43 @@ static bool node_is_valid(int node)
 	       (node >= 0 && node < MAX_NUMNODES && node_online(node));
 }
 
+/**
+ * dmawire_buffer_set_length - for backings: how long a buffer is
+ * @buffer: is being created
+ * @length: as asked for, at least 1
+ * @granule: a power of 2; @length is rounded up to a multiple of it
+ *
+ * Return: 0, or -EOVERFLOW if it cannot be rounded up.
+ */
+int dmawire_buffer_set_length(struct dmawire_buffer *buffer, u64 length,
+			      size_t granule)
+{
+	if (length > SIZE_MAX - (granule - 1))
+		return -EOVERFLOW;
+
+	buffer->length = ALIGN(length, granule);
+	buffer->nr_pages = buffer->length >> PAGE_SHIFT;
+	return 0;
+}
+
 static int dmawire_buffer_init(struct dmawire_buffer *buffer,
 			       const struct dmawire_buffer_params *params)
 {
 	static_assert(DMAWIRE_BIDIRECTIONAL == (int)DMA_BIDIRECTIONAL);
 	static_assert(DMAWIRE_TO_DEVICE == (int)DMA_TO_DEVICE);
 	static_assert(DMAWIRE_FROM_DEVICE == (int)DMA_FROM_DEVICE);
-	size_t granule = params->folios ? max(DMAWIRE_FOLIO_SIZE, PAGE_SIZE) :
-					  PAGE_SIZE;
 
 	buffer->backing = dmawire_backing_find(params->backing);
 	if (!buffer->backing || params->direction > DMAWIRE_FROM_DEVICE ||
 	    !node_is_valid(params->node) || !params->length)
 		return -EINVAL;
-	if (params->length > SIZE_MAX - (granule - 1))
-		return -EOVERFLOW;
-
-	buffer->length = ALIGN(params->length, granule);
-	buffer->nr_pages = buffer->length >> PAGE_SHIFT;
 	buffer->node = params->node;
 	buffer->direction = params->direction;
-	return 0;
+	return buffer->backing->init(buffer, params);
 }
 
-static int dmawire_buffer_alloc(struct dmawire_buffer *buffer, bool folios)
+static int dmawire_buffer_alloc(struct dmawire_buffer *buffer,
+				const struct dmawire_buffer_params *params)
 {
 	int ret;
 
@@ -58,8 +71,7 @@ static int dmawire_buffer_alloc(struct dmawire_buffer *buffer, bool folios)
 	if (!buffer->pages)
 		return -ENOMEM;
 
-	ret = buffer->backing->alloc(buffer->pages, buffer->nr_pages,
-				     buffer->node, folios);
+	ret = buffer->backing->alloc(buffer, params);
 	if (ret)
 		kvfree(buffer->pages);
 	return ret;
@@ -111,7 +123,7 @@ dmawire_buffer_create(struct dmawire_quota *quota,
 		goto err_free_buffer;
 	buffer->quota = quota;
 
-	ret = dmawire_buffer_alloc(buffer, params->folios);
+	ret = dmawire_buffer_alloc(buffer, params);
 	if (ret)
 		goto err_uncharge;
 
@@ -128,7 +140,7 @@ err_free_buffer:
 /* The caller vouches that no mapping, attachment or vmap of it is left. */
 void dmawire_buffer_destroy(struct dmawire_buffer *buffer)
 {
-	buffer->backing->free(buffer->pages, buffer->nr_pages);
+	buffer->backing->free(buffer);
 	kvfree(buffer->pages);
 	dmawire_quota_uncharge(buffer->quota, buffer->length);
 	kfree(buffer);

@@ -56,6 +56,9 @@ struct dmawire_buffer_params {
 	bool folios;
 };
 
+int dmawire_buffer_set_length(struct dmawire_buffer *buffer, u64 length,
+			      size_t granule);
+
 struct dmawire_buffer *
 dmawire_buffer_create(struct dmawire_quota *quota,
 		      const struct dmawire_buffer_params *params);

@@ -17,11 +17,9 @@
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
+#include "backing.h"
 #include "buffer.h"
 #include "dmabuf.h"
-
-/* Pages mapped by one fault; the rest of them would fault soon anyway. */
-#define DMAWIRE_FAULT_BATCH 64UL
 
 /**
  * struct dmawire_attachment - a device attached to a buffer
@@ -161,43 +159,12 @@ static int dmawire_dmabuf_end_cpu_access(struct dma_buf *dmabuf,
 	return 0;
 }
 
-static vm_fault_t dmawire_dmabuf_fault(struct vm_fault *vmf)
-{
-	struct vm_area_struct *vma = vmf->vma;
-	struct dmawire_buffer *buffer = vma->vm_private_data;
-	unsigned long nr_pages;
-	int ret;
-
-	if (vmf->pgoff >= buffer->nr_pages)
-		return VM_FAULT_SIGBUS;
-
-	nr_pages = min3(DMAWIRE_FAULT_BATCH, buffer->nr_pages - vmf->pgoff,
-			(vma->vm_end - vmf->address) >> PAGE_SHIFT);
-	ret = vm_insert_pages(vma, vmf->address, buffer->pages + vmf->pgoff,
-			      &nr_pages);
-	switch (ret) {
-	case 0:
-	case -EBUSY: /* one of them is mapped already, which is as good */
-		return VM_FAULT_NOPAGE;
-	case -ENOMEM:
-		return VM_FAULT_OOM;
-	default:
-		return VM_FAULT_SIGBUS;
-	}
-}
-
-/*
- * Pages with a struct page, reference-counted: no VM_IO, no VM_PFNMAP and no
- * page_mkwrite, each of which would forbid pinning them for long.
- */
-static const struct vm_operations_struct dmawire_dmabuf_vm_ops = {
-	.fault = dmawire_dmabuf_fault,
-};
-
 /* The dma-buf core has checked offset and length. */
 static int dmawire_dmabuf_mmap(struct dma_buf *dmabuf,
 			       struct vm_area_struct *vma)
 {
+	struct dmawire_buffer *buffer = dmabuf->priv;
+
 	/* Not VM_SHARED: a shared mapping of a read-only file lacks that. */
 	if (!(vma->vm_flags & VM_MAYSHARE))
 		return -EINVAL;
@@ -209,12 +176,8 @@ static int dmawire_dmabuf_mmap(struct dma_buf *dmabuf,
 		vm_flags_clear(vma, VM_MAYWRITE);
 	}
 
-	/* VM_MIXEDMAP is what vm_insert_pages() wants, and cannot set itself. */
-	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP | VM_MIXEDMAP);
-	vma->vm_ops = &dmawire_dmabuf_vm_ops;
-	/* Lives as long as vma->vm_file, which is the dma-buf's. */
-	vma->vm_private_data = dmabuf->priv;
-	return 0;
+	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP);
+	return buffer->backing->mmap(buffer, vma);
 }
 
 /* Called for the first of nested vmaps only; the dma-buf core counts them. */
