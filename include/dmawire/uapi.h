@@ -26,15 +26,19 @@
  *
  *   EINVAL     a field has a value that is not allowed: struct too short,
  *              unknown flag, reserved field not zero, length zero, unknown
- *              backing or direction, NUMA node that does not exist, or a
- *              descriptor that is not a dma-buf
+ *              backing or direction, NUMA node that does not exist, a field set
+ *              that another backing is for, or a descriptor that is not of the
+ *              kind asked for
  *   E2BIG      the struct is longer than the kernel knows and not zero there, or
  *              longer than a page of the machine
  *   EFAULT     the pointer to the struct, or part of it, cannot be accessed
  *   ENOTTY     there is no such command
  *   EOVERFLOW  the length rounded up cannot be represented
  *   EDQUOT     the buffer would exceed the limit of this open file or of the
- *              module (parameters max_bytes_per_open and max_bytes)
+ *              module (parameters max_bytes_per_open and max_bytes), or, if its
+ *              memory is the caller's and pinned, the caller's RLIMIT_MEMLOCK
+ *   EACCES     the memory given would be written, and the caller may not write it
+ *   EPERM      the memory given could be taken away again
  *   ENOMEM     no memory, or none within the caller's memory cgroup
  *   EINTR      the caller was killed while memory was being allocated
  *   EMFILE     the caller has no free file descriptor
@@ -59,7 +63,13 @@
  * the death of its creator, does not end it. It stays charged to the open file
  * that created it until it is gone. Pages that a network card or disk still
  * reads through a zero-copy request outlive the buffer and are freed after it.
- * Its memory comes zeroed, and is charged to the creator's memory cgroup.
+ * Memory that the module allocates comes zeroed, and is charged to the creator's
+ * memory cgroup.
+ *
+ * Memory that the caller gives stays what it is to its owner, and cannot be moved
+ * or swapped out as long as the buffer lives: it counts against RLIMIT_MEMLOCK of
+ * the creator's user (together with what io_uring pins for that user; not if the
+ * creator has CAP_IPC_LOCK), and like other buffers against the module's limits.
  *
  * WHAT A DMA-BUF OF OURS CAN DO BEYOND THE dma-buf ABI
  *
@@ -132,9 +142,14 @@ enum dmawire_direction {
  * enum dmawire_backing - where the pages of a buffer come from
  * @DMAWIRE_BACKING_PAGES: the page allocator: the largest blocks it has to give,
  *	split so that each page stands alone
+ * @DMAWIRE_BACKING_MEMFD: a range of a memfd that the caller gives, of small pages
+ *	or of huge ones
+ *
+ * What each is for, and what it costs: docs/backings.md.
  */
 enum dmawire_backing {
 	DMAWIRE_BACKING_PAGES = 0,
+	DMAWIRE_BACKING_MEMFD = 1,
 };
 
 /**
@@ -235,15 +250,34 @@ struct dmawire_info {
  * @out_length: bytes the buffer has
  * @out_fd: the dma-buf
  * @reserved: must be 0
+ * @start: DMAWIRE_BACKING_MEMFD: where in the file the buffer begins, a multiple of
+ *	the page size; else 0
+ * @memfd: DMAWIRE_BACKING_MEMFD: the file; else 0
+ * @reserved2: must be 0
  *
  * Creates a buffer and exports it. The caller owns @out_fd.
  *
- * The memory is taken in blocks as large as the page allocator has at hand,
- * down to single pages, so that a device sees few segments; running out of
- * memory gives ENOMEM and does not wake the OOM killer.
+ * DMAWIRE_BACKING_PAGES: the memory is taken in blocks as large as the page
+ * allocator has at hand, down to single pages, so that a device sees few segments;
+ * running out of memory gives ENOMEM and does not wake the OOM killer.
+ *
+ * DMAWIRE_BACKING_MEMFD: @memfd is a memfd, of huge pages or not, that is open for
+ * reading and sealed with F_SEAL_SHRINK (EPERM), and as long as @start and @length,
+ * rounded up, say (EINVAL). What of it has no memory yet gets some (ENOMEM). @flags
+ * is 0, @node -1. Unless @direction is DMAWIRE_TO_DEVICE and @fd_flags O_RDONLY, the
+ * memfd must be open for writing and not sealed against it (EACCES), and F_SEAL_WRITE
+ * cannot be added while the buffer lives. If they are, no device can be made to write
+ * to the buffer either: mapping it for that fails with EACCES.
+ *
+ * The buffer keeps the memfd, which may be closed; it goes on to show the same
+ * memory, and so do mappings of the dma-buf, which are mappings of the memfd. A hole
+ * punched into it takes the memory from the memfd and from mappings, not from the
+ * buffer: device and CPU see different memory then. Of huge pages only whole ones can
+ * be mapped (out_granule of struct dmawire_query), but a buffer may be any part of
+ * them, and several may share one.
  *
  * Errors: EINVAL, E2BIG, EFAULT, EOVERFLOW, EDQUOT, ENOMEM, EINTR, EMFILE,
- * ENFILE.
+ * ENFILE, EBADF, EACCES, EPERM.
  */
 struct dmawire_create {
 	__u32 size;
@@ -256,6 +290,9 @@ struct dmawire_create {
 	__aligned_u64 out_length;
 	__s32 out_fd;
 	__u32 reserved;
+	__aligned_u64 start;
+	__s32 memfd;
+	__u32 reserved2;
 };
 
 #define DMAWIRE_CREATE_SIZE_V1 48
@@ -279,8 +316,12 @@ struct dmawire_create {
  * @out_odirect_write: ... for writing a mapping to a file opened O_DIRECT
  * @out_odirect_read: ... for reading such a file into a mapping
  * @out_direct: ... for DMAWIRE_URING_CMD_REGISTER
- * @out_folios: of how many undivided blocks of 64 KiB it is made, beginning at
- *	offset 0; the rest of it is single pages
+ * @out_folios: how many undivided blocks of 64 KiB begin in it; those that
+ *	DMAWIRE_CREATE_FOLIOS_64K asks for lie at its beginning
+ * @out_granule: what address, offset and length of a mapping must be multiples of:
+ *	the page size, or that of huge pages. The kernel picks an address that is
+ *	only if it is told one (MAP_FIXED)
+ * @out_reserved: 0
  *
  * Tells what a buffer is made of and what it, through this descriptor, can be
  * used for.
@@ -304,6 +345,8 @@ struct dmawire_query {
 	__u32 out_odirect_read;
 	__u32 out_direct;
 	__u32 out_folios;
+	__u32 out_granule;
+	__u32 out_reserved;
 };
 
 #define DMAWIRE_QUERY_SIZE_V1 72

@@ -9,6 +9,7 @@
 
 static const struct dmawire_backing_ops *const backings[] = {
 	&dmawire_backing_pages,
+	&dmawire_backing_memfd,
 };
 
 /**

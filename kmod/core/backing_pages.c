@@ -98,8 +98,12 @@ static void free_pages_of(struct page **pages, unsigned long nr_pages)
 static int dmawire_backing_pages_init(struct dmawire_buffer *buffer,
 				      const struct dmawire_buffer_params *params)
 {
-	return dmawire_buffer_set_length(buffer, params->length, params->folios ?
-					 max(DMAWIRE_FOLIO_SIZE, PAGE_SIZE) : PAGE_SIZE);
+	size_t granule = params->folios ? max(DMAWIRE_FOLIO_SIZE, PAGE_SIZE) :
+					  PAGE_SIZE;
+
+	if (params->start || params->memfd)
+		return -EINVAL;
+	return dmawire_buffer_set_length(buffer, params->length, granule);
 }
 
 /* They come zeroed. With @folios, as many as possible are of folios, first. */

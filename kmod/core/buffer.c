@@ -56,6 +56,7 @@ static int dmawire_buffer_init(struct dmawire_buffer *buffer,
 	if (!buffer->backing || params->direction > DMAWIRE_FROM_DEVICE ||
 	    !node_is_valid(params->node) || !params->length)
 		return -EINVAL;
+	buffer->granule = PAGE_SIZE;
 	buffer->node = params->node;
 	buffer->direction = params->direction;
 	return buffer->backing->init(buffer, params);
@@ -77,14 +78,32 @@ static int dmawire_buffer_alloc(struct dmawire_buffer *buffer,
 	return ret;
 }
 
+/* Looks at each folio once, since a huge page is made of very many pages. */
+static unsigned long count_folios(const struct dmawire_buffer *buffer)
+{
+	struct page **pages = buffer->pages;
+	unsigned long count = 0, step;
+
+	for (unsigned long i = 0; i < buffer->nr_pages; i += step) {
+		struct folio *folio = page_folio(pages[i]);
+
+		step = folio_nr_pages(folio) - folio_page_idx(folio, pages[i]);
+		step = min(step, buffer->nr_pages - i);
+		if (pages[i + step - 1] != pages[i] + step - 1)
+			step = 1;
+		else if (step << PAGE_SHIFT == DMAWIRE_FOLIO_SIZE &&
+			 folio_size(folio) == DMAWIRE_FOLIO_SIZE)
+			count++;
+	}
+	return count;
+}
+
 static void dmawire_buffer_survey(struct dmawire_buffer *buffer)
 {
 	unsigned long run = 0;
 
+	buffer->nr_folios = count_folios(buffer);
 	for (unsigned long i = 0; i < buffer->nr_pages; i++) {
-		if (!PageTail(buffer->pages[i]) &&
-		    page_size(buffer->pages[i]) == DMAWIRE_FOLIO_SIZE)
-			buffer->nr_folios++;
 		if (!i || page_to_pfn(buffer->pages[i]) !=
 			  page_to_pfn(buffer->pages[i - 1]) + 1) {
 			buffer->nr_runs++;

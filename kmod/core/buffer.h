@@ -5,8 +5,11 @@
 #include <linux/dma-direction.h>
 #include <linux/types.h>
 
+#include "memlock.h"
+
 struct dmawire_backing_ops;
 struct dmawire_quota;
+struct file;
 struct page;
 
 /**
@@ -19,8 +22,13 @@ struct page;
  * @largest_run: pages in the longest physically contiguous run
  * @nr_runs: number of such runs
  * @nr_folios: number of folios of DMAWIRE_FOLIO_SIZE among @pages
+ * @granule: bytes that the ends of a mapping must be multiples of
  * @node: NUMA node asked for, or NUMA_NO_NODE
  * @direction: who writes it, seen from the device it belongs to
+ * @read_only: nobody may write it, because its owner may not
+ * @file: what @pages belong to, if they are a file's
+ * @start: where in @file
+ * @memlock: for @pages that were not allocated but pinned
  * @is_target: bit 0: a capture queue has it attached; changes atomically
  *
  * Nothing else in here changes between creation and destruction, so it needs no
@@ -35,8 +43,13 @@ struct dmawire_buffer {
 	unsigned long largest_run;
 	unsigned long nr_runs;
 	unsigned long nr_folios;
+	size_t granule;
 	int node;
 	enum dma_data_direction direction;
+	bool read_only;
+	struct file *file;
+	loff_t start;
+	struct dmawire_memlock memlock;
 	unsigned long is_target;
 };
 
@@ -47,6 +60,9 @@ struct dmawire_buffer {
  * @direction: enum dmawire_direction
  * @node: NUMA node or NUMA_NO_NODE
  * @folios: as DMAWIRE_CREATE_FOLIOS_64K
+ * @writable: whether CPU or device is to write it
+ * @start: where memory that is there already begins
+ * @memfd: in which file
  */
 struct dmawire_buffer_params {
 	u64 length;
@@ -54,6 +70,9 @@ struct dmawire_buffer_params {
 	u32 direction;
 	s32 node;
 	bool folios;
+	bool writable;
+	u64 start;
+	s32 memfd;
 };
 
 int dmawire_buffer_set_length(struct dmawire_buffer *buffer, u64 length,

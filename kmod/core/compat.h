@@ -8,6 +8,7 @@
 #define DMAWIRE_COMPAT_H
 
 #include <linux/bits.h>
+#include <linux/fs.h>
 #include <linux/io_uring/cmd.h>
 #include <linux/module.h>
 #include <linux/slab.h>
@@ -62,6 +63,15 @@ static inline int dmawire_compat_unsupported(struct io_uring_cmd *cmd, ...)
 #ifndef DMAWIRE_HAVE_URING_CMD_DONE
 #define io_uring_cmd_done(cmd, result, issue_flags)                            \
 	io_uring_cmd_done(cmd, result, 0, issue_flags)
+#endif
+
+#ifndef DMAWIRE_HAVE_VFS_MMAP
+#define vfs_mmap(file, vma) call_mmap(file, vma)
+#endif
+
+/* Where there are no huge pages no file has any, and this is never evaluated. */
+#ifndef CONFIG_HUGETLBFS
+#define HUGETLBFS_I(inode) SHMEM_I(inode)
 #endif
 
 /* Newer headers assert what sparse 0.6.4 cannot compute; it needs no modinfo. */

@@ -75,11 +75,14 @@ static void dmawire_dmabuf_detach(struct dma_buf *dmabuf,
 static struct sg_table *dmawire_dmabuf_map(struct dma_buf_attachment *attach,
 					   enum dma_data_direction direction)
 {
+	struct dmawire_buffer *buffer = attach->dmabuf->priv;
 	struct dmawire_attachment *a = attach->priv;
 	int ret;
 
 	dma_resv_assert_held(attach->dmabuf->resv);
 
+	if (buffer->read_only && direction != DMA_TO_DEVICE)
+		return ERR_PTR(-EACCES);
 	/* An sg_table holds one mapping. */
 	if (a->direction != DMA_NONE)
 		return ERR_PTR(-EBUSY);
@@ -187,6 +190,10 @@ static int dmawire_dmabuf_vmap(struct dma_buf *dmabuf, struct iosys_map *map)
 	void *vaddr;
 
 	dma_resv_assert_held(dmabuf->resv);
+
+	/* Who only reads it does not say so. */
+	if (buffer->read_only)
+		return -EACCES;
 
 	vaddr = vmap(buffer->pages, buffer->nr_pages, VM_MAP, PAGE_KERNEL);
 	if (!vaddr)

@@ -107,14 +107,17 @@ static bool fd_flags_are_valid(u32 flags)
 static struct dma_buf *
 create_dmabuf(struct dmawire_open *open, const struct dmawire_create *create)
 {
+	const bool writable = (create->fd_flags & O_ACCMODE) == O_RDWR;
 	const struct dmawire_buffer_params params = {
 		.length = create->length,
 		.backing = create->backing,
 		.direction = create->direction,
 		.node = create->node,
 		.folios = create->flags & DMAWIRE_CREATE_FOLIOS_64K,
+		.writable = writable || create->direction != DMAWIRE_TO_DEVICE,
+		.start = create->start,
+		.memfd = create->memfd,
 	};
-	bool writable = (create->fd_flags & O_ACCMODE) == O_RDWR;
 	struct dmawire_buffer *buffer;
 	struct dma_buf *dmabuf;
 
@@ -135,7 +138,7 @@ static int dmawire_ioctl_create(struct dmawire_ioctl_call *call)
 	int fd;
 
 	if (create->flags & ~DMAWIRE_CREATE_FOLIOS_64K || create->reserved ||
-	    !fd_flags_are_valid(create->fd_flags))
+	    create->reserved2 || !fd_flags_are_valid(create->fd_flags))
 		return -EINVAL;
 
 	/* First, because it costs least. */
@@ -188,6 +191,8 @@ static int dmawire_ioctl_query(struct dmawire_ioctl_call *call)
 	query->out_direct = dmawire_uring_can_register() ?
 				    DMAWIRE_USABLE : DMAWIRE_KERNEL_LACKS_IT;
 	query->out_folios = buffer->nr_folios;
+	query->out_granule = buffer->granule;
+	query->out_reserved = 0;
 	dma_buf_put(dmabuf);
 	return 0;
 }
@@ -344,7 +349,7 @@ static const struct dmawire_ioctl_op dmawire_ioctl_ops[] = {
 		.min_size = DMAWIRE_QUERY_SIZE_V1,
 		.size = sizeof(struct dmawire_query),
 		.out_begin = offsetof(struct dmawire_query, out_backing),
-		.out_end = offsetofend(struct dmawire_query, out_folios),
+		.out_end = offsetofend(struct dmawire_query, out_reserved),
 		.execute = dmawire_ioctl_query,
 	},
 	[_IOC_NR(DMAWIRE_IOC_ATTACH)] = {

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Backing `memfd`: a range of a memfd of the caller's, of small pages or of huge
+ * ones, pinned.
+ *
+ * Its pages stay the file's. They are mapped by mapping the file: to put them
+ * into a mapping of our own would leave them there when the file gives them up,
+ * which the kernel takes for a bug, and huge pages it does not let us put
+ * anywhere.
+ */
+#include <linux/array_size.h>
+#include <linux/fcntl.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/hugetlb.h>
+#include <linux/lockdep.h>
+#include <linux/mm.h>
+#include <linux/numa.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
+#include <linux/shmem_fs.h>
+
+#include <dmawire/uapi.h>
+
+#include "backing.h"
+#include "buffer.h"
+#include "memlock.h"
+
+/* Folios pinned between two chances for others to run. */
+#define DMAWIRE_PIN_BATCH 32
+
+static int dmawire_backing_memfd_init(struct dmawire_buffer *buffer,
+				      const struct dmawire_buffer_params *params)
+{
+	int ret;
+
+	if (params->folios || params->node != NUMA_NO_NODE ||
+	    !PAGE_ALIGNED(params->start))
+		return -EINVAL;
+
+	ret = dmawire_buffer_set_length(buffer, params->length, PAGE_SIZE);
+	if (ret)
+		return ret;
+	if (params->start > LLONG_MAX || buffer->length > LLONG_MAX - params->start)
+		return -EINVAL;
+	buffer->start = params->start;
+	buffer->read_only = !params->writable;
+	return 0;
+}
+
+/* What may not be done to it any more, or an error if that cannot be said. */
+static int get_seals(struct file *file)
+{
+	if (shmem_file(file))
+		return SHMEM_I(file_inode(file))->seals;
+	if (is_file_hugepages(file))
+		return HUGETLBFS_I(file_inode(file))->seals;
+	return -EINVAL;
+}
+
+static int check_file(struct file *file, bool writable)
+{
+	const fmode_t mode = writable ? FMODE_READ | FMODE_WRITE : FMODE_READ;
+	int seals = get_seals(file);
+
+	/* Until it is pinned, and then none that forbids writing can be added. */
+	lockdep_assert_held(&file_inode(file)->i_rwsem);
+
+	if (seals < 0)
+		return seals;
+	if ((file->f_mode & mode) != mode ||
+	    (writable && seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)))
+		return -EACCES;
+	/* Whoever maps the dma-buf must not get SIGBUS at its creator's whim. */
+	return seals & F_SEAL_SHRINK ? 0 : -EPERM;
+}
+
+/* Each folio has one pin, however many of its pages are ours. */
+static void unpin(struct dmawire_buffer *buffer, unsigned long nr_pages)
+{
+	unsigned long next;
+
+	for (unsigned long i = 0; i < nr_pages; i = next) {
+		struct page *page = buffer->pages[i];
+		struct folio *folio = page_folio(page);
+
+		next = i + folio_nr_pages(folio) - folio_page_idx(folio, page);
+		unpin_user_pages_dirty_lock(&page, 1, !buffer->read_only);
+		cond_resched();
+	}
+}
+
+static unsigned long add_folio(struct dmawire_buffer *buffer, unsigned long done,
+			       struct folio *folio, unsigned long first)
+{
+	unsigned long end = min(buffer->nr_pages,
+				done + folio_nr_pages(folio) - first);
+
+	while (done < end)
+		buffer->pages[done++] = folio_page(folio, first++);
+	return done;
+}
+
+static int pin(struct dmawire_buffer *buffer, struct file *file)
+{
+	const loff_t end = buffer->start + buffer->length - 1;
+	struct folio *folios[DMAWIRE_PIN_BATCH];
+	unsigned long done = 0;
+	pgoff_t offset;
+	long nr;
+
+	while (done < buffer->nr_pages) {
+		nr = fatal_signal_pending(current) ? -EINTR :
+			memfd_pin_folios(file, buffer->start + ((loff_t)done << PAGE_SHIFT),
+					 end, folios, ARRAY_SIZE(folios), &offset);
+		if (nr <= 0) {
+			unpin(buffer, done);
+			/* The file system is full. */
+			return nr && nr != -ENOSPC ? nr : -ENOMEM;
+		}
+		for (long i = 0; i < nr; i++) {
+			done = add_folio(buffer, done, folios[i],
+					 offset >> PAGE_SHIFT);
+			offset = 0;
+		}
+		cond_resched();
+	}
+	return 0;
+}
+
+static int pin_file(struct dmawire_buffer *buffer, struct file *file)
+{
+	struct inode *inode = file_inode(file);
+	int ret;
+
+	inode_lock_shared(inode);
+	ret = check_file(file, !buffer->read_only);
+	if (!ret && buffer->start + buffer->length > i_size_read(inode))
+		ret = -EINVAL;
+	if (!ret)
+		ret = pin(buffer, file);
+	inode_unlock_shared(inode);
+	return ret;
+}
+
+static int dmawire_backing_memfd_alloc(struct dmawire_buffer *buffer,
+				       const struct dmawire_buffer_params *params)
+{
+	struct file *file;
+	int ret;
+
+	file = fget(params->memfd);
+	if (!file)
+		return -EBADF;
+
+	ret = dmawire_memlock_charge(&buffer->memlock, buffer->nr_pages);
+	if (ret)
+		goto err_put_file;
+
+	ret = pin_file(buffer, file);
+	if (ret)
+		goto err_uncharge;
+
+	buffer->file = file;
+	buffer->granule = file_inode(file)->i_sb->s_blocksize;
+	return 0;
+
+err_uncharge:
+	dmawire_memlock_uncharge(&buffer->memlock);
+err_put_file:
+	fput(file);
+	return ret;
+}
+
+static void dmawire_backing_memfd_free(struct dmawire_buffer *buffer)
+{
+	unpin(buffer, buffer->nr_pages);
+	dmawire_memlock_uncharge(&buffer->memlock);
+	fput(buffer->file);
+}
+
+static int dmawire_backing_memfd_mmap(struct dmawire_buffer *buffer,
+				      struct vm_area_struct *vma)
+{
+	u64 offset = buffer->start + ((u64)vma->vm_pgoff << PAGE_SHIFT);
+
+	/* Of huge pages only whole ones can be mapped. */
+	if (!IS_ALIGNED(vma->vm_start | vma->vm_end | offset, buffer->granule))
+		return -EINVAL;
+
+	vma->vm_pgoff = offset >> PAGE_SHIFT;
+	vma_set_file(vma, buffer->file);
+	return vfs_mmap(buffer->file, vma);
+}
+
+const struct dmawire_backing_ops dmawire_backing_memfd = {
+	.id = DMAWIRE_BACKING_MEMFD,
+	.init = dmawire_backing_memfd_init,
+	.alloc = dmawire_backing_memfd_alloc,
+	.free = dmawire_backing_memfd_free,
+	.mmap = dmawire_backing_memfd_mmap,
+};

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Memory of user space that is pinned counts against RLIMIT_MEMLOCK: for each
+ * user, together with what io_uring and others pin, so that more processes do not
+ * make for more memory.
+ */
+#include <linux/capability.h>
+#include <linux/cred.h>
+#include <linux/mm.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/user.h>
+
+#include "memlock.h"
+
+static bool charge_user(struct user_struct *user, unsigned long nr_pages)
+{
+	const unsigned long limit = rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT;
+	long now = atomic_long_read(&user->locked_vm);
+
+	do {
+		if (now + nr_pages > limit)
+			return false;
+	} while (!atomic_long_try_cmpxchg(&user->locked_vm, &now, now + nr_pages));
+	return true;
+}
+
+/**
+ * dmawire_memlock_charge - count pages that the calling process is to have pinned
+ * @lock: to be given to dmawire_memlock_uncharge()
+ * @nr_pages: how many
+ *
+ * Return: 0, or -EDQUOT and nothing is charged.
+ */
+int dmawire_memlock_charge(struct dmawire_memlock *lock, unsigned long nr_pages)
+{
+	lock->user = NULL;
+	if (!capable(CAP_IPC_LOCK)) {
+		if (!charge_user(current_user(), nr_pages))
+			return -EDQUOT;
+		lock->user = get_uid(current_user());
+	}
+
+	lock->nr_pages = nr_pages;
+	lock->mm = current->mm;
+	mmgrab(lock->mm);
+	atomic64_add(nr_pages, &lock->mm->pinned_vm);
+	return 0;
+}
+
+/* From any process, and also when the one that was charged is gone. */
+void dmawire_memlock_uncharge(struct dmawire_memlock *lock)
+{
+	atomic64_sub(lock->nr_pages, &lock->mm->pinned_vm);
+	mmdrop(lock->mm);
+	if (!lock->user)
+		return;
+	atomic_long_sub(lock->nr_pages, &lock->user->locked_vm);
+	free_uid(lock->user);
+}
