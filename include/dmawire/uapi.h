@@ -77,7 +77,8 @@
  * to send(MSG_ZEROCOPY), IORING_OP_SEND_ZC, io_uring_register_buffers() and
  * O_DIRECT. Mappings must be MAP_SHARED (EINVAL otherwise); offset and length
  * may select any whole pages of the buffer. CPU access between device accesses
- * is bracketed by DMA_BUF_IOCTL_SYNC, as for any dma-buf.
+ * is bracketed by DMA_BUF_IOCTL_SYNC, as for any dma-buf, or, if it is to part of
+ * the buffer only, by DMAWIRE_IOC_SYNC.
  *
  * CAPTURE
  *
@@ -535,6 +536,48 @@ struct dmawire_status {
 
 #define DMAWIRE_STATUS_SIZE_V1 48
 #define DMAWIRE_IOC_STATUS _IO(DMAWIRE_IOC_MAGIC, 0x09)
+
+/*
+ * Flags of struct dmawire_sync, as those of DMA_BUF_IOCTL_SYNC: what the CPU does
+ * to the memory, at least one of the first two; and whether it is going to (without
+ * DMAWIRE_SYNC_END) or has done so.
+ */
+#define DMAWIRE_SYNC_READ 0x1
+#define DMAWIRE_SYNC_WRITE 0x2
+#define DMAWIRE_SYNC_RW (DMAWIRE_SYNC_READ | DMAWIRE_SYNC_WRITE)
+#define DMAWIRE_SYNC_END 0x4
+
+/**
+ * struct dmawire_sync - ioctl(DMAWIRE_IOC_SYNC)
+ * @size: sizeof(struct dmawire_sync)
+ * @flags: DMAWIRE_SYNC_*
+ * @fd: a dma-buf of ours, created on any dmawire device
+ * @reserved: must be 0
+ * @offset: where the part begins
+ * @length: bytes of it; 0 means to the end
+ *
+ * DMA_BUF_IOCTL_SYNC for part of a dma-buf, rounded out to whole pages: for every
+ * device that has it mapped, the caches and bounce buffers of that part are dealt
+ * with, and of no more. That is what it costs, where devices and CPU do not see the
+ * same memory; elsewhere it costs next to nothing.
+ *
+ * Unlike that ioctl it does not wait for fences, since they are those of the whole
+ * dma-buf: other parts of it may be a device's. Ranges that were given to a device
+ * and have come back (TAKE) need neither.
+ *
+ * Errors: EINVAL (also: no such part), E2BIG, EFAULT, EBADF, EXDEV.
+ */
+struct dmawire_sync {
+	__u32 size;
+	__u32 flags;
+	__s32 fd;
+	__u32 reserved;
+	__aligned_u64 offset;
+	__aligned_u64 length;
+};
+
+#define DMAWIRE_SYNC_SIZE_V1 32
+#define DMAWIRE_IOC_SYNC _IO(DMAWIRE_IOC_MAGIC, 0x0a)
 
 /**
  * struct dmawire_frame_header - what frames of DMAWIRE_FEATURE_FRAME_HEADER

@@ -156,6 +156,26 @@ err_free_buffer:
 	return ERR_PTR(ret);
 }
 
+/**
+ * dmawire_buffer_contiguous - how far a buffer is contiguous in memory
+ * @buffer: the buffer
+ * @start: a byte of it
+ * @most: how many bytes from @start on are of interest, at least 1
+ *
+ * Return: bytes from @start on, at most @most.
+ */
+size_t dmawire_buffer_contiguous(const struct dmawire_buffer *buffer,
+				 size_t start, size_t most)
+{
+	struct page **page = buffer->pages + (start >> PAGE_SHIFT);
+	size_t length = PAGE_SIZE - offset_in_page(start);
+
+	for (; length < most; length += PAGE_SIZE, page++)
+		if (page_to_pfn(page[1]) != page_to_pfn(page[0]) + 1)
+			break;
+	return min(length, most);
+}
+
 /* The caller vouches that no mapping, attachment or vmap of it is left. */
 void dmawire_buffer_destroy(struct dmawire_buffer *buffer)
 {

@@ -54,6 +54,16 @@ struct dmawire_buffer {
 };
 
 /**
+ * struct dmawire_range - part of a buffer
+ * @offset: of its first byte, a multiple of PAGE_SIZE
+ * @length: bytes
+ */
+struct dmawire_range {
+	size_t offset;
+	size_t length;
+};
+
+/**
  * struct dmawire_buffer_params - what is asked for; no field is checked yet
  * @length: bytes
  * @backing: enum dmawire_backing
@@ -82,5 +92,8 @@ struct dmawire_buffer *
 dmawire_buffer_create(struct dmawire_quota *quota,
 		      const struct dmawire_buffer_params *params);
 void dmawire_buffer_destroy(struct dmawire_buffer *buffer);
+
+size_t dmawire_buffer_contiguous(const struct dmawire_buffer *buffer,
+				 size_t start, size_t most);
 
 #endif /* DMAWIRE_BUFFER_H */

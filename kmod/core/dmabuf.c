@@ -107,58 +107,123 @@ static void dmawire_dmabuf_unmap(struct dma_buf_attachment *attach,
 	a->direction = DMA_NONE;
 }
 
+typedef void dmawire_dmabuf_sync_fn(struct device *dev, dma_addr_t address,
+				    size_t length,
+				    enum dma_data_direction direction);
+
+/* What is contiguous for the device need not be so in memory, and is synced so. */
+static void sync_part(struct dma_buf_attachment *attach,
+		      const struct dmawire_range *range,
+		      enum dma_data_direction direction,
+		      dmawire_dmabuf_sync_fn *sync)
+{
+	const struct dmawire_buffer *buffer = attach->dmabuf->priv;
+	struct dmawire_attachment *a = attach->priv;
+	const size_t range_end = range->offset + range->length;
+	size_t start = 0, length;
+	struct scatterlist *sg;
+	int i;
+
+	for_each_sgtable_dma_sg(&a->sgt, sg, i) {
+		size_t end = min(start + sg_dma_len(sg), range_end);
+
+		for (size_t at = max(start, range->offset); at < end; at += length) {
+			length = dmawire_buffer_contiguous(buffer, at, end - at);
+			sync(attach->dev, sg_dma_address(sg) + (at - start),
+			     length, direction);
+		}
+		start += sg_dma_len(sg);
+		if (start >= range_end)
+			break;
+	}
+}
+
+static bool is_all(const struct dma_buf *dmabuf, const struct dmawire_range *range)
+{
+	const struct dmawire_buffer *buffer = dmabuf->priv;
+
+	return range->length == buffer->length;
+}
+
 /*
- * The CPU takes the buffer over from every device that has it mapped. Always in
+ * The CPU takes a range over from every device that has it mapped. Always in
  * the mapping's own direction, even if the CPU says it will only write: it may
  * write part of a cache line, or of a bounce buffer, and the rest must then be
  * what the device wrote.
  */
-static int dmawire_dmabuf_begin_cpu_access(struct dma_buf *dmabuf,
-					   enum dma_data_direction access)
+static void sync_for_cpu(struct dma_buf *dmabuf, const struct dmawire_range *range)
 {
-	struct dmawire_buffer *buffer = dmabuf->priv;
 	struct dma_buf_attachment *attach;
 
 	dma_resv_lock(dmabuf->resv, NULL);
 	list_for_each_entry(attach, &dmabuf->attachments, node) {
 		struct dmawire_attachment *a = attach->priv;
 
-		if (a->direction != DMA_NONE)
+		if (a->direction == DMA_NONE)
+			continue;
+		if (is_all(dmabuf, range))
 			dma_sync_sgtable_for_cpu(attach->dev, &a->sgt,
 						 a->direction);
+		else
+			sync_part(attach, range, a->direction,
+				  dma_sync_single_for_cpu);
 	}
 	if (dmabuf->vmapping_counter)
-		invalidate_kernel_vmap_range(dmabuf->vmap_ptr.vaddr,
-					     buffer->length);
+		invalidate_kernel_vmap_range(dmabuf->vmap_ptr.vaddr + range->offset,
+					     range->length);
 	dma_resv_unlock(dmabuf->resv);
-	return 0;
 }
 
 /*
- * The CPU hands the buffer back. If it only read a buffer that is mapped both
+ * The CPU hands a range back. If it only read a buffer that is mapped both
  * ways there is nothing to carry over, and a bounce buffer must not be copied
  * back over what a device has written next to the part that was read.
  */
-static int dmawire_dmabuf_end_cpu_access(struct dma_buf *dmabuf,
-					 enum dma_data_direction access)
+static void sync_for_device(struct dma_buf *dmabuf,
+			    const struct dmawire_range *range,
+			    enum dma_data_direction access)
 {
-	struct dmawire_buffer *buffer = dmabuf->priv;
 	struct dma_buf_attachment *attach;
 
 	dma_resv_lock(dmabuf->resv, NULL);
 	if (dmabuf->vmapping_counter)
-		flush_kernel_vmap_range(dmabuf->vmap_ptr.vaddr, buffer->length);
+		flush_kernel_vmap_range(dmabuf->vmap_ptr.vaddr + range->offset,
+					range->length);
 	list_for_each_entry(attach, &dmabuf->attachments, node) {
 		struct dmawire_attachment *a = attach->priv;
+		enum dma_data_direction direction = a->direction;
 
-		if (a->direction == DMA_BIDIRECTIONAL)
+		if (direction == DMA_NONE)
+			continue;
+		if (direction == DMA_BIDIRECTIONAL)
+			direction = access;
+		if (is_all(dmabuf, range))
 			dma_sync_sgtable_for_device(attach->dev, &a->sgt,
-						    access);
-		else if (a->direction != DMA_NONE)
-			dma_sync_sgtable_for_device(attach->dev, &a->sgt,
-						    a->direction);
+						    direction);
+		else
+			sync_part(attach, range, direction,
+				  dma_sync_single_for_device);
 	}
 	dma_resv_unlock(dmabuf->resv);
+}
+
+static int dmawire_dmabuf_begin_cpu_access(struct dma_buf *dmabuf,
+					   enum dma_data_direction access)
+{
+	const struct dmawire_buffer *buffer = dmabuf->priv;
+	const struct dmawire_range all = { 0, buffer->length };
+
+	sync_for_cpu(dmabuf, &all);
+	return 0;
+}
+
+static int dmawire_dmabuf_end_cpu_access(struct dma_buf *dmabuf,
+					 enum dma_data_direction access)
+{
+	const struct dmawire_buffer *buffer = dmabuf->priv;
+	const struct dmawire_range all = { 0, buffer->length };
+
+	sync_for_device(dmabuf, &all, access);
 	return 0;
 }
 
@@ -264,6 +329,37 @@ struct dma_buf *dmawire_dmabuf_get(int fd)
 
 	dma_buf_put(dmabuf);
 	return ERR_PTR(-EXDEV);
+}
+
+/**
+ * dmawire_dmabuf_sync - bracket CPU access to part of a dma-buf
+ * @dmabuf: of ours
+ * @offset: where the part begins
+ * @length: bytes; 0 means to the end
+ * @access: what the CPU does
+ * @end: it has been done; else it is going to be
+ *
+ * Return: 0, or -EINVAL if there is no such part.
+ */
+int dmawire_dmabuf_sync(struct dma_buf *dmabuf, u64 offset, u64 length,
+			enum dma_data_direction access, bool end)
+{
+	const struct dmawire_buffer *buffer = dmabuf->priv;
+	struct dmawire_range range;
+
+	if (offset >= buffer->length || length > buffer->length - offset)
+		return -EINVAL;
+
+	/* Pages are what bounce buffers and caches are kept for. */
+	range.offset = ALIGN_DOWN(offset, PAGE_SIZE);
+	range.length = length ? min(ALIGN(offset + length, PAGE_SIZE), buffer->length) :
+				buffer->length;
+	range.length -= range.offset;
+	if (end)
+		sync_for_device(dmabuf, &range, access);
+	else
+		sync_for_cpu(dmabuf, &range);
+	return 0;
 }
 
 /* @dmabuf is one of ours; the buffer lives as long as it does. */

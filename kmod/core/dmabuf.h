@@ -2,6 +2,7 @@
 #ifndef DMAWIRE_DMABUF_H
 #define DMAWIRE_DMABUF_H
 
+#include <linux/dma-direction.h>
 #include <linux/types.h>
 
 struct dma_buf;
@@ -10,6 +11,9 @@ struct dmawire_buffer;
 struct dma_buf *dmawire_dmabuf_export(struct dmawire_buffer *buffer,
 				      bool writable);
 struct dma_buf *dmawire_dmabuf_get(int fd);
+
+int dmawire_dmabuf_sync(struct dma_buf *dmabuf, u64 offset, u64 length,
+			enum dma_data_direction access, bool end);
 
 struct dmawire_buffer *dmawire_dmabuf_buffer(struct dma_buf *dmabuf);
 bool dmawire_dmabuf_is_writable(const struct dma_buf *dmabuf);

@@ -38,6 +38,7 @@ union dmawire_ioctl_arg {
 	struct dmawire_give give;
 	struct dmawire_take take;
 	struct dmawire_status status;
+	struct dmawire_sync sync;
 };
 
 /**
@@ -307,6 +308,39 @@ static int dmawire_ioctl_status(struct dmawire_ioctl_call *call)
 	return 0;
 }
 
+static enum dma_data_direction access_of(u32 flags)
+{
+	switch (flags & DMAWIRE_SYNC_RW) {
+	case DMAWIRE_SYNC_READ:
+		return DMA_FROM_DEVICE;
+	case DMAWIRE_SYNC_WRITE:
+		return DMA_TO_DEVICE;
+	default:
+		return DMA_BIDIRECTIONAL;
+	}
+}
+
+static int dmawire_ioctl_sync(struct dmawire_ioctl_call *call)
+{
+	const struct dmawire_sync *sync = &call->arg.sync;
+	struct dma_buf *dmabuf;
+	int ret;
+
+	if (sync->flags & ~(DMAWIRE_SYNC_RW | DMAWIRE_SYNC_END) ||
+	    !(sync->flags & DMAWIRE_SYNC_RW) || sync->reserved)
+		return -EINVAL;
+
+	dmabuf = dmawire_dmabuf_get(sync->fd);
+	if (IS_ERR(dmabuf))
+		return PTR_ERR(dmabuf);
+
+	ret = dmawire_dmabuf_sync(dmabuf, sync->offset, sync->length,
+				  access_of(sync->flags),
+				  sync->flags & DMAWIRE_SYNC_END);
+	dma_buf_put(dmabuf);
+	return ret;
+}
+
 /**
  * struct dmawire_ioctl_op - how to call one ioctl
  * @cmd: its command
@@ -401,6 +435,12 @@ static const struct dmawire_ioctl_op dmawire_ioctl_ops[] = {
 		.out_end = offsetofend(struct dmawire_status, out_running),
 		.execute = dmawire_ioctl_status,
 	},
+	[_IOC_NR(DMAWIRE_IOC_SYNC)] = {
+		.cmd = DMAWIRE_IOC_SYNC,
+		.min_size = DMAWIRE_SYNC_SIZE_V1,
+		.size = sizeof(struct dmawire_sync),
+		.execute = dmawire_ioctl_sync,
+	},
 };
 
 /* What was published once stays. */
@@ -414,6 +454,7 @@ static_assert(sizeof(struct dmawire_stop) >= DMAWIRE_STOP_SIZE_V1);
 static_assert(sizeof(struct dmawire_give) >= DMAWIRE_GIVE_SIZE_V1);
 static_assert(sizeof(struct dmawire_take) >= DMAWIRE_TAKE_SIZE_V1);
 static_assert(sizeof(struct dmawire_status) >= DMAWIRE_STATUS_SIZE_V1);
+static_assert(sizeof(struct dmawire_sync) >= DMAWIRE_SYNC_SIZE_V1);
 
 /**
  * dmawire_ioctl_copy - copy a struct in that begins with its size

@@ -61,20 +61,6 @@ static int make_segments(struct dmawire_target *target)
 	return 0;
 }
 
-/* Bytes from @start on that are contiguous in memory, at most @most. */
-static size_t contiguous(const struct dmawire_buffer *buffer, size_t start,
-			 size_t most)
-{
-	unsigned long first = start >> PAGE_SHIFT;
-	unsigned long nr = 1;
-
-	while (nr < most >> PAGE_SHIFT &&
-	       page_to_pfn(buffer->pages[first + nr]) ==
-	       page_to_pfn(buffer->pages[first]) + nr)
-		nr++;
-	return nr << PAGE_SHIFT;
-}
-
 static int make_runs(struct dmawire_target *target)
 {
 	struct dmawire_buffer *buffer = dmawire_dmabuf_buffer(target->dmabuf);
@@ -88,8 +74,9 @@ static int make_runs(struct dmawire_target *target)
 		size_t length;
 
 		for (size_t done = 0; done < span->length; done += length) {
-			length = contiguous(buffer, span->start + done,
-					    span->length - done);
+			length = dmawire_buffer_contiguous(buffer,
+							   span->start + done,
+							   span->length - done);
 			spans_add(&target->runs, span->address + done,
 				  span->start + done, length);
 			if (dma_need_sync(target->dev, span->address + done))

@@ -4,12 +4,13 @@
 
 #include <linux/types.h>
 
+#include "buffer.h"
+
 struct device;
 struct dma_buf;
 struct dma_buf_attachment;
 struct dmawire_fence;
 struct dmawire_segment;
-struct page;
 struct sg_table;
 struct spinlock;
 
@@ -68,16 +69,6 @@ struct dmawire_target {
 	struct dmawire_fence *fence;
 	unsigned int given;
 	unsigned long *pages;
-};
-
-/**
- * struct dmawire_range - what is given at a time
- * @offset: of its first byte, a multiple of PAGE_SIZE
- * @length: bytes
- */
-struct dmawire_range {
-	size_t offset;
-	size_t length;
 };
 
 struct dmawire_target *dmawire_target_create(struct dma_buf *dmabuf,
