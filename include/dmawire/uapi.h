@@ -31,9 +31,11 @@
  *              kind asked for
  *   E2BIG      the struct is longer than the kernel knows and not zero there, or
  *              longer than a page of the machine
- *   EFAULT     the pointer to the struct, or part of it, cannot be accessed
+ *   EFAULT     the pointer to the struct, or part of it, cannot be accessed; or
+ *              the memory given cannot be pinned
  *   ENOTTY     there is no such command
- *   EOVERFLOW  the length rounded up cannot be represented
+ *   EOVERFLOW  the length rounded up, or the end of the memory given, cannot be
+ *              represented
  *   EDQUOT     the buffer would exceed the limit of this open file or of the
  *              module (parameters max_bytes_per_open and max_bytes), or, if its
  *              memory is the caller's and pinned, the caller's RLIMIT_MEMLOCK
@@ -75,10 +77,11 @@
  *
  * Its mappings have a struct page behind every address, so they may be given
  * to send(MSG_ZEROCOPY), IORING_OP_SEND_ZC, io_uring_register_buffers() and
- * O_DIRECT. Mappings must be MAP_SHARED (EINVAL otherwise); offset and length
- * may select any whole pages of the buffer. CPU access between device accesses
- * is bracketed by DMA_BUF_IOCTL_SYNC, as for any dma-buf, or, if it is to part of
- * the buffer only, by DMAWIRE_IOC_SYNC.
+ * O_DIRECT. (DMAWIRE_BACKING_USER has no mappings: there it is the memory itself,
+ * where the process that gave it has it.) Mappings must be MAP_SHARED (EINVAL
+ * otherwise); offset and length may select any whole pages of the buffer. CPU
+ * access between device accesses is bracketed by DMA_BUF_IOCTL_SYNC, as for any
+ * dma-buf, or, if it is to part of the buffer only, by DMAWIRE_IOC_SYNC.
  *
  * CAPTURE
  *
@@ -145,12 +148,14 @@ enum dmawire_direction {
  *	split so that each page stands alone
  * @DMAWIRE_BACKING_MEMFD: a range of a memfd that the caller gives, of small pages
  *	or of huge ones
+ * @DMAWIRE_BACKING_USER: memory of the calling process, wherever it begins and ends
  *
  * What each is for, and what it costs: docs/backings.md.
  */
 enum dmawire_backing {
 	DMAWIRE_BACKING_PAGES = 0,
 	DMAWIRE_BACKING_MEMFD = 1,
+	DMAWIRE_BACKING_USER = 2,
 };
 
 /**
@@ -159,6 +164,9 @@ enum dmawire_backing {
  * @DMAWIRE_READ_ONLY: the descriptor is read-only and this use needs a mapping
  *	that can be written
  * @DMAWIRE_KERNEL_LACKS_IT: this kernel has no such thing
+ * @DMAWIRE_WHERE_IT_IS: not by a mapping of the dma-buf: the kernel does not map
+ *	memory of a process a second time. What this is asked for can be had from the
+ *	memory where that process has it, by the rules for any memory of its kind
  *
  * Later versions may give other values; a program takes every value that is not
  * DMAWIRE_USABLE as "no".
@@ -167,6 +175,7 @@ enum dmawire_verdict {
 	DMAWIRE_USABLE = 0,
 	DMAWIRE_READ_ONLY = 1,
 	DMAWIRE_KERNEL_LACKS_IT = 2,
+	DMAWIRE_WHERE_IT_IS = 3,
 };
 
 /**
@@ -242,7 +251,8 @@ struct dmawire_info {
  * struct dmawire_create - ioctl(DMAWIRE_IOC_CREATE)
  * @size: sizeof(struct dmawire_create)
  * @flags: DMAWIRE_CREATE_FOLIOS_64K or 0
- * @length: bytes wanted, at least 1; rounded up to whole pages
+ * @length: bytes wanted, at least 1; rounded up to whole pages, except for
+ *	DMAWIRE_BACKING_USER
  * @backing: enum dmawire_backing
  * @direction: enum dmawire_direction
  * @node: NUMA node whose memory is preferred, or -1 for the caller's own
@@ -251,9 +261,9 @@ struct dmawire_info {
  * @out_length: bytes the buffer has
  * @out_fd: the dma-buf
  * @reserved: must be 0
- * @start: DMAWIRE_BACKING_MEMFD: where in the file the buffer begins, a multiple of
- *	the page size; else 0
- * @memfd: DMAWIRE_BACKING_MEMFD: the file; else 0
+ * @start: DMAWIRE_BACKING_MEMFD: where in the memfd the buffer begins, a multiple of
+ *	the page size. DMAWIRE_BACKING_USER: its address, any. Else 0
+ * @memfd: DMAWIRE_BACKING_MEMFD: its descriptor; else 0
  * @reserved2: must be 0
  *
  * Creates a buffer and exports it. The caller owns @out_fd.
@@ -276,6 +286,23 @@ struct dmawire_info {
  * buffer: device and CPU see different memory then. Of huge pages only whole ones can
  * be mapped (out_granule of struct dmawire_query), but a buffer may be any part of
  * them, and several may share one.
+ *
+ * DMAWIRE_BACKING_USER: the @length bytes at @start, no more and no less, are pinned
+ * as they are; @flags is 0, @node -1. They must be mapped so that they can be read,
+ * and, unless @direction is DMAWIRE_TO_DEVICE and @fd_flags O_RDONLY, written; if
+ * they are those, no device can write to the buffer, as with a memfd. Mappings of
+ * devices (VM_IO, VM_PFNMAP; of dma-bufs of most other exporters), secret memory,
+ * and, to be written, shared mappings of files that are not of tmpfs or hugetlbfs
+ * cannot be pinned (EFAULT).
+ *
+ * The process may unmap the memory or map other memory there, and may end: the
+ * buffer keeps what was there. A child that is forked gets a copy of what is private.
+ * The dma-buf begins with the byte at @start: offsets count from there. Its first
+ * and last page may hold other data, other buffers' too. It cannot be mapped (see
+ * enum dmawire_verdict; mmap(2) fails with EOPNOTSUPP). Unless it consists of whole
+ * pages only dmawire's own devices can be attached to it, others get EOPNOTSUPP; and
+ * a device whose caches are not the CPU's can be attached for writing only if it
+ * begins and ends with a cache line, else EOPNOTSUPP.
  *
  * Errors: EINVAL, E2BIG, EFAULT, EOVERFLOW, EDQUOT, ENOMEM, EINTR, EMFILE,
  * ENFILE, EBADF, EACCES, EPERM.
@@ -321,8 +348,8 @@ struct dmawire_create {
  *	DMAWIRE_CREATE_FOLIOS_64K asks for lie at its beginning
  * @out_granule: what address, offset and length of a mapping must be multiples of:
  *	the page size, or that of huge pages. The kernel picks an address that is
- *	only if it is told one (MAP_FIXED)
- * @out_reserved: 0
+ *	only if it is told one (MAP_FIXED). 0 if the dma-buf cannot be mapped
+ * @out_offset: how many bytes lie before it in its first page
  *
  * Tells what a buffer is made of and what it, through this descriptor, can be
  * used for.
@@ -347,7 +374,7 @@ struct dmawire_query {
 	__u32 out_direct;
 	__u32 out_folios;
 	__u32 out_granule;
-	__u32 out_reserved;
+	__u32 out_offset;
 };
 
 #define DMAWIRE_QUERY_SIZE_V1 72
@@ -365,8 +392,9 @@ struct dmawire_query {
  * is attached once at a time, so that no two devices write to the same page.
  *
  * Errors: EINVAL (also: the dma-buf's direction), E2BIG, EFAULT, EBADF, EXDEV,
- * EBUSY, EOPNOTSUPP, ENODEV, ENOMEM (also: no room in the IOMMU or for bounce
- * buffers), EIO (the device cannot reach the memory).
+ * EBUSY, EOPNOTSUPP (also: it does not end with a cache line, see CREATE),
+ * ENODEV, ENOMEM (also: no room in the IOMMU or for bounce buffers), EIO (the
+ * device cannot reach the memory).
  */
 struct dmawire_attach {
 	__u32 size;
@@ -633,7 +661,8 @@ struct dmawire_frame_header {
  * @slot: index into the ring's table of fixed buffers, which must exist (sparse,
  *	io_uring_register_buffers_sparse()) and be empty there
  * @offset: where the range begins, in bytes, a multiple of the page size
- * @length: bytes of the range, a multiple of the page size; 0 means to the end
+ * @length: bytes of the range, a multiple of the page size unless it reaches to the
+ *	end; 0 means to the end
  *
  * Makes a range of a dma-buf a fixed buffer of the ring the request was made on:
  * no mapping, no pinning, nothing charged to RLIMIT_MEMLOCK. Requests address it
@@ -647,7 +676,7 @@ struct dmawire_frame_header {
  *
  * One dma-buf may be in many slots and many rings.
  *
- * Errors: EINVAL (also: no such slot, range not of whole pages or outside the
+ * Errors: EINVAL (also: no such slot, range not of that form or outside the
  * buffer), E2BIG, EFAULT, EBADF, EXDEV, ENOMEM, EBUSY, EFBIG, EOPNOTSUPP.
  */
 struct dmawire_uring_register {

@@ -10,6 +10,7 @@
 static const struct dmawire_backing_ops *const backings[] = {
 	&dmawire_backing_pages,
 	&dmawire_backing_memfd,
+	&dmawire_backing_user,
 };
 
 /**

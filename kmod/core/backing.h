@@ -23,7 +23,8 @@ struct vm_area_struct;
  * @free: gives the pages back. Whoever else holds one, a network card for
  *	instance, keeps that page. May sleep.
  * @mmap: maps the buffer for user space. What may be written and who sees it has
- *	been settled, and @vma lies within the buffer. Returns 0 or a negative errno.
+ *	been settled, and @vma lies within the buffer. Returns 0 or a negative
+ *	errno. NULL if the kernel knows no way.
  */
 struct dmawire_backing_ops {
 	u32 id;
@@ -37,6 +38,7 @@ struct dmawire_backing_ops {
 
 extern const struct dmawire_backing_ops dmawire_backing_pages;
 extern const struct dmawire_backing_ops dmawire_backing_memfd;
+extern const struct dmawire_backing_ops dmawire_backing_user;
 
 const struct dmawire_backing_ops *dmawire_backing_find(u32 id);
 u32 dmawire_backing_mask(void);

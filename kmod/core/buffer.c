@@ -100,18 +100,19 @@ static unsigned long count_folios(const struct dmawire_buffer *buffer)
 
 static void dmawire_buffer_survey(struct dmawire_buffer *buffer)
 {
-	unsigned long run = 0;
+	size_t run;
 
 	buffer->nr_folios = count_folios(buffer);
-	for (unsigned long i = 0; i < buffer->nr_pages; i++) {
-		if (!i || page_to_pfn(buffer->pages[i]) !=
-			  page_to_pfn(buffer->pages[i - 1]) + 1) {
-			buffer->nr_runs++;
-			run = 0;
-		}
-		run++;
+	for (size_t at = 0; at < buffer->length; at += run) {
+		run = dmawire_buffer_contiguous(buffer, at, buffer->length - at);
+		buffer->nr_runs++;
 		buffer->largest_run = max(buffer->largest_run, run);
 	}
+}
+
+static u64 bytes_held(const struct dmawire_buffer *buffer)
+{
+	return (u64)buffer->nr_pages << PAGE_SHIFT;
 }
 
 /**
@@ -137,7 +138,7 @@ dmawire_buffer_create(struct dmawire_quota *quota,
 	if (ret)
 		goto err_free_buffer;
 
-	ret = dmawire_quota_charge(quota, buffer->length);
+	ret = dmawire_quota_charge(quota, bytes_held(buffer));
 	if (ret)
 		goto err_free_buffer;
 	buffer->quota = quota;
@@ -150,10 +151,15 @@ dmawire_buffer_create(struct dmawire_quota *quota,
 	return buffer;
 
 err_uncharge:
-	dmawire_quota_uncharge(quota, buffer->length);
+	dmawire_quota_uncharge(quota, bytes_held(buffer));
 err_free_buffer:
 	kfree(buffer);
 	return ERR_PTR(ret);
+}
+
+bool dmawire_buffer_is_whole_pages(const struct dmawire_buffer *buffer)
+{
+	return !buffer->offset && PAGE_ALIGNED(buffer->length);
 }
 
 /**
@@ -167,8 +173,9 @@ err_free_buffer:
 size_t dmawire_buffer_contiguous(const struct dmawire_buffer *buffer,
 				 size_t start, size_t most)
 {
-	struct page **page = buffer->pages + (start >> PAGE_SHIFT);
-	size_t length = PAGE_SIZE - offset_in_page(start);
+	size_t begin = buffer->offset + start;
+	struct page **page = buffer->pages + (begin >> PAGE_SHIFT);
+	size_t length = PAGE_SIZE - offset_in_page(begin);
 
 	for (; length < most; length += PAGE_SIZE, page++)
 		if (page_to_pfn(page[1]) != page_to_pfn(page[0]) + 1)
@@ -181,6 +188,6 @@ void dmawire_buffer_destroy(struct dmawire_buffer *buffer)
 {
 	buffer->backing->free(buffer);
 	kvfree(buffer->pages);
-	dmawire_quota_uncharge(buffer->quota, buffer->length);
+	dmawire_quota_uncharge(buffer->quota, bytes_held(buffer));
 	kfree(buffer);
 }

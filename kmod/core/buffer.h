@@ -14,20 +14,22 @@ struct page;
 
 /**
  * struct dmawire_buffer - memory as an array of pages
- * @length: bytes, a multiple of PAGE_SIZE
- * @nr_pages: the same in pages
+ * @length: bytes
+ * @offset: how many bytes of the first page lie before the buffer
+ * @nr_pages: how many pages it has a part of
  * @pages: each holds one reference that is ours
  * @backing: where @pages came from and go back to
- * @quota: charged with @length
- * @largest_run: pages in the longest physically contiguous run
+ * @quota: charged with @nr_pages
+ * @largest_run: bytes in the longest physically contiguous run
  * @nr_runs: number of such runs
  * @nr_folios: number of folios of DMAWIRE_FOLIO_SIZE among @pages
- * @granule: bytes that the ends of a mapping must be multiples of
+ * @granule: bytes that the ends of a mapping must be multiples of; 0 if it cannot
+ *	be mapped
  * @node: NUMA node asked for, or NUMA_NO_NODE
  * @direction: who writes it, seen from the device it belongs to
  * @read_only: nobody may write it, because its owner may not
  * @file: what @pages belong to, if they are a file's
- * @start: where in @file
+ * @start: where in @file, or the address in the process whose memory it is
  * @memlock: for @pages that were not allocated but pinned
  * @is_target: bit 0: a capture queue has it attached; changes atomically
  *
@@ -36,11 +38,12 @@ struct page;
  */
 struct dmawire_buffer {
 	size_t length;
+	size_t offset;
 	unsigned long nr_pages;
 	struct page **pages;
 	const struct dmawire_backing_ops *backing;
 	struct dmawire_quota *quota;
-	unsigned long largest_run;
+	size_t largest_run;
 	unsigned long nr_runs;
 	unsigned long nr_folios;
 	size_t granule;
@@ -48,7 +51,7 @@ struct dmawire_buffer {
 	enum dma_data_direction direction;
 	bool read_only;
 	struct file *file;
-	loff_t start;
+	u64 start;
 	struct dmawire_memlock memlock;
 	unsigned long is_target;
 };
@@ -93,6 +96,7 @@ dmawire_buffer_create(struct dmawire_quota *quota,
 		      const struct dmawire_buffer_params *params);
 void dmawire_buffer_destroy(struct dmawire_buffer *buffer);
 
+bool dmawire_buffer_is_whole_pages(const struct dmawire_buffer *buffer);
 size_t dmawire_buffer_contiguous(const struct dmawire_buffer *buffer,
 				 size_t start, size_t most);
 

@@ -8,6 +8,7 @@
  * attachments; we take it where CPU accesses walk that list.
  */
 #include <linux/dma-buf.h>
+#include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
 #include <linux/dma-resv.h>
 #include <linux/err.h>
@@ -31,6 +32,14 @@ struct dmawire_attachment {
 	enum dma_data_direction direction;
 };
 
+/* Marks attachments of our capture queues. */
+static const char dmawire_dmabuf_own;
+
+static bool is_own(const struct dma_buf_attachment *attach)
+{
+	return attach->importer_priv == &dmawire_dmabuf_own;
+}
+
 static int dmawire_dmabuf_attach(struct dma_buf *dmabuf,
 				 struct dma_buf_attachment *attach)
 {
@@ -44,13 +53,17 @@ static int dmawire_dmabuf_attach(struct dma_buf *dmabuf,
 	/* Its scatter-gather entries cannot hold the pages we are made of. */
 	if (max_segment < PAGE_SIZE)
 		return -EINVAL;
+	/* Importers take it for granted that a dma-buf is one of whole pages. */
+	if (!is_own(attach) &&
+	    !dmawire_buffer_is_whole_pages(buffer))
+		return -EOPNOTSUPP;
 
 	a = kzalloc_obj(*a, GFP_KERNEL);
 	if (!a)
 		return -ENOMEM;
 
 	ret = sg_alloc_table_from_pages_segment(&a->sgt, buffer->pages,
-						buffer->nr_pages, 0,
+						buffer->nr_pages, buffer->offset,
 						buffer->length, max_segment,
 						GFP_KERNEL);
 	if (ret) {
@@ -72,6 +85,19 @@ static void dmawire_dmabuf_detach(struct dma_buf *dmabuf,
 	kfree(a);
 }
 
+/*
+ * What such a machine does to a cache line it does to all of it: what the CPU has
+ * written next to the buffer would be lost, or written over what the device has.
+ */
+static bool shares_cache_lines(const struct dmawire_buffer *buffer,
+			       struct device *dev)
+{
+	size_t begin = buffer->offset, end = begin + buffer->length;
+
+	return !dev_is_dma_coherent(dev) &&
+	       !IS_ALIGNED(begin | end, dma_get_cache_alignment());
+}
+
 static struct sg_table *dmawire_dmabuf_map(struct dma_buf_attachment *attach,
 					   enum dma_data_direction direction)
 {
@@ -83,6 +109,8 @@ static struct sg_table *dmawire_dmabuf_map(struct dma_buf_attachment *attach,
 
 	if (buffer->read_only && direction != DMA_TO_DEVICE)
 		return ERR_PTR(-EACCES);
+	if (direction != DMA_TO_DEVICE && shares_cache_lines(buffer, attach->dev))
+		return ERR_PTR(-EOPNOTSUPP);
 	/* An sg_table holds one mapping. */
 	if (a->direction != DMA_NONE)
 		return ERR_PTR(-EBUSY);
@@ -233,6 +261,8 @@ static int dmawire_dmabuf_mmap(struct dma_buf *dmabuf,
 {
 	struct dmawire_buffer *buffer = dmabuf->priv;
 
+	if (!buffer->backing->mmap)
+		return -EOPNOTSUPP;
 	/* Not VM_SHARED: a shared mapping of a read-only file lacks that. */
 	if (!(vma->vm_flags & VM_MAYSHARE))
 		return -EINVAL;
@@ -264,15 +294,17 @@ static int dmawire_dmabuf_vmap(struct dma_buf *dmabuf, struct iosys_map *map)
 	if (!vaddr)
 		return -ENOMEM;
 
-	iosys_map_set_vaddr(map, vaddr);
+	iosys_map_set_vaddr(map, vaddr + buffer->offset);
 	return 0;
 }
 
 static void dmawire_dmabuf_vunmap(struct dma_buf *dmabuf, struct iosys_map *map)
 {
+	const struct dmawire_buffer *buffer = dmabuf->priv;
+
 	dma_resv_assert_held(dmabuf->resv);
 
-	vunmap(map->vaddr);
+	vunmap(map->vaddr - buffer->offset);
 	iosys_map_clear(map);
 }
 
@@ -360,6 +392,21 @@ int dmawire_dmabuf_sync(struct dma_buf *dmabuf, u64 offset, u64 length,
 	else
 		sync_for_cpu(dmabuf, &range);
 	return 0;
+}
+
+/**
+ * dmawire_dmabuf_attach_own - attach a dma-buf to a device of dmawire's
+ * @dmabuf: of ours
+ * @dev: the device
+ *
+ * Unlike other importers it gets buffers that begin or end within a page.
+ *
+ * Return: the attachment, for dma_buf_detach(), or an ERR_PTR.
+ */
+struct dma_buf_attachment *dmawire_dmabuf_attach_own(struct dma_buf *dmabuf,
+						     struct device *dev)
+{
+	return dma_buf_dynamic_attach(dmabuf, dev, NULL, (void *)&dmawire_dmabuf_own);
 }
 
 /* @dmabuf is one of ours; the buffer lives as long as it does. */

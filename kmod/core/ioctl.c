@@ -165,7 +165,7 @@ static int dmawire_ioctl_query(struct dmawire_ioctl_call *call)
 	struct dmawire_query *query = &call->arg.query;
 	const struct dmawire_buffer *buffer;
 	struct dma_buf *dmabuf;
-	u32 into_mapping;
+	u32 mapping, into_mapping;
 
 	if (query->flags)
 		return -EINVAL;
@@ -174,26 +174,28 @@ static int dmawire_ioctl_query(struct dmawire_ioctl_call *call)
 	if (IS_ERR(dmabuf))
 		return PTR_ERR(dmabuf);
 
-	/* io_uring pins what is registered for writing, whatever it is used for. */
-	into_mapping = dmawire_dmabuf_is_writable(dmabuf) ? DMAWIRE_USABLE :
-							    DMAWIRE_READ_ONLY;
 	buffer = dmawire_dmabuf_buffer(dmabuf);
+	mapping = buffer->backing->mmap ? DMAWIRE_USABLE : DMAWIRE_WHERE_IT_IS;
+	/* io_uring pins what is registered for writing, whatever it is used for. */
+	into_mapping = mapping;
+	if (mapping == DMAWIRE_USABLE && !dmawire_dmabuf_is_writable(dmabuf))
+		into_mapping = DMAWIRE_READ_ONLY;
 	query->out_backing = buffer->backing->id;
 	query->out_direction = buffer->direction;
 	query->out_node = buffer->node;
 	query->out_length = buffer->length;
-	query->out_largest_segment = (u64)buffer->largest_run << PAGE_SHIFT;
+	query->out_largest_segment = buffer->largest_run;
 	query->out_segments = buffer->nr_runs;
-	query->out_mmap = DMAWIRE_USABLE;
-	query->out_send = DMAWIRE_USABLE;
+	query->out_mmap = mapping;
+	query->out_send = mapping;
 	query->out_register = into_mapping;
-	query->out_odirect_write = DMAWIRE_USABLE;
+	query->out_odirect_write = mapping;
 	query->out_odirect_read = into_mapping;
 	query->out_direct = dmawire_uring_can_register() ?
 				    DMAWIRE_USABLE : DMAWIRE_KERNEL_LACKS_IT;
 	query->out_folios = buffer->nr_folios;
 	query->out_granule = buffer->granule;
-	query->out_reserved = 0;
+	query->out_offset = buffer->offset;
 	dma_buf_put(dmabuf);
 	return 0;
 }
@@ -383,7 +385,7 @@ static const struct dmawire_ioctl_op dmawire_ioctl_ops[] = {
 		.min_size = DMAWIRE_QUERY_SIZE_V1,
 		.size = sizeof(struct dmawire_query),
 		.out_begin = offsetof(struct dmawire_query, out_backing),
-		.out_end = offsetofend(struct dmawire_query, out_reserved),
+		.out_end = offsetofend(struct dmawire_query, out_offset),
 		.execute = dmawire_ioctl_query,
 	},
 	[_IOC_NR(DMAWIRE_IOC_ATTACH)] = {

@@ -455,7 +455,7 @@ static int give(struct dmawire_queue *queue,
 	target = xa_load(&queue->targets, params->index);
 	if (!target || params->offset > SIZE_MAX || params->length > S32_MAX ||
 	    !dmawire_target_has(target, &range) ||
-	    (alignment && !IS_ALIGNED(params->length, alignment)))
+	    (alignment && !dmawire_target_is_aligned(target, &range, alignment)))
 		return -EINVAL;
 	nr_segments = dmawire_target_segments(target, &range, &first);
 	if (queue->params.max_segments &&

@@ -90,7 +90,7 @@ static int map_for_device(struct dmawire_target *target)
 {
 	int ret;
 
-	target->attach = dma_buf_attach(target->dmabuf, target->dev);
+	target->attach = dmawire_dmabuf_attach_own(target->dmabuf, target->dev);
 	if (IS_ERR(target->attach))
 		return PTR_ERR(target->attach);
 
@@ -122,16 +122,18 @@ err_detach:
 static int map_for_cpu(struct dmawire_target *target)
 {
 	struct dmawire_buffer *buffer = dmawire_dmabuf_buffer(target->dmabuf);
+	void *vaddr = vmap(buffer->pages, buffer->nr_pages, VM_MAP, PAGE_KERNEL);
 
-	target->vaddr = vmap(buffer->pages, buffer->nr_pages, VM_MAP,
-			     PAGE_KERNEL);
-	return target->vaddr ? 0 : -ENOMEM;
+	if (!vaddr)
+		return -ENOMEM;
+	target->vaddr = vaddr + buffer->offset;
+	return 0;
 }
 
 static void unmap(struct dmawire_target *target)
 {
 	if (!target->dev) {
-		vunmap(target->vaddr);
+		vunmap(target->vaddr - dmawire_dmabuf_buffer(target->dmabuf)->offset);
 		return;
 	}
 	kvfree(target->runs.span);
@@ -214,6 +216,16 @@ bool dmawire_target_has(const struct dmawire_target *target,
 
 	return PAGE_ALIGNED(range->offset) && range->offset < size &&
 	       range->length && range->length <= size - range->offset;
+}
+
+/* Whether @range, one of the dma-buf's, begins and ends in steps of @alignment. */
+bool dmawire_target_is_aligned(const struct dmawire_target *target,
+			       const struct dmawire_range *range,
+			       unsigned int alignment)
+{
+	size_t begin = dmawire_dmabuf_buffer(target->dmabuf)->offset + range->offset;
+
+	return IS_ALIGNED(begin | range->length, alignment);
 }
 
 /* False if some of it is the device's already. */

@@ -52,7 +52,8 @@ struct dmawire_spans {
  * @seqno: of the newest fence; protected by the queue's mutex
  * @fence: the newest, if it has not signaled; protected by @lock
  * @given: ranges that are the device's; protected by @lock
- * @pages: bit i: page i is the device's; protected by @lock
+ * @pages: bit i: what lies i times PAGE_SIZE behind the first byte is the
+ *	device's, a page long; protected by @lock
  */
 struct dmawire_target {
 	struct dma_buf *dmabuf;
@@ -78,6 +79,9 @@ void dmawire_target_destroy(struct dmawire_target *target);
 
 bool dmawire_target_has(const struct dmawire_target *target,
 			const struct dmawire_range *range);
+bool dmawire_target_is_aligned(const struct dmawire_target *target,
+			       const struct dmawire_range *range,
+			       unsigned int alignment);
 bool dmawire_target_claim(struct dmawire_target *target,
 			  const struct dmawire_range *range);
 void dmawire_target_release(struct dmawire_target *target,

@@ -36,7 +36,6 @@
 #ifndef DMAWIRE_URING_PIECE_SIZE
 #define DMAWIRE_URING_PIECE_SIZE SZ_64K
 #endif
-#define DMAWIRE_URING_PIECE_PAGES (DMAWIRE_URING_PIECE_SIZE >> PAGE_SHIFT)
 
 /* What io_uring counts in 32 bits. */
 #define DMAWIRE_URING_MAX_BYTES ((u64)U32_MAX)
@@ -46,43 +45,43 @@ static void put_dmabuf(void *dmabuf)
 	dma_buf_put(dmabuf);
 }
 
-static unsigned int cut_into_pieces(struct page **pages, unsigned long nr_pages,
+static unsigned int cut_into_pieces(const struct dmawire_buffer *buffer,
+				    const struct dmawire_range *range,
 				    struct bio_vec *pieces)
 {
-	unsigned long length = 0;
 	unsigned int count = 0;
+	size_t length;
 
-	for (unsigned long i = 0; i < nr_pages; i++) {
-		if (!length || length == DMAWIRE_URING_PIECE_PAGES ||
-		    page_to_pfn(pages[i]) != page_to_pfn(pages[i - 1]) + 1) {
-			bvec_set_page(&pieces[count++], pages[i], 0, 0);
-			length = 0;
-		}
-		pieces[count - 1].bv_len += PAGE_SIZE;
-		length++;
+	for (size_t done = 0; done < range->length; done += length) {
+		size_t begin = buffer->offset + range->offset + done;
+
+		length = min(range->length - done,
+			     DMAWIRE_URING_PIECE_SIZE - offset_in_page(begin));
+		length = dmawire_buffer_contiguous(buffer, range->offset + done,
+						   length);
+		bvec_set_page(&pieces[count++], buffer->pages[begin >> PAGE_SHIFT],
+			      length, offset_in_page(begin));
 	}
 	return count;
 }
 
-/* The range in pages, or an error; the dma-buf's size is one of whole pages. */
-static int check_range(const struct dmawire_buffer *buffer,
-		       const struct dmawire_uring_register *arg,
-		       unsigned long *first, unsigned long *nr_pages)
+static int get_range(const struct dmawire_buffer *buffer,
+		     const struct dmawire_uring_register *arg,
+		     struct dmawire_range *range)
 {
-	u64 length = arg->length;
+	u64 rest, length;
 
 	if (arg->offset >= buffer->length)
 		return -EINVAL;
-	if (!length)
-		length = buffer->length - arg->offset;
-	if (!PAGE_ALIGNED(arg->offset) || !PAGE_ALIGNED(length) ||
-	    length > buffer->length - arg->offset)
+	rest = buffer->length - arg->offset;
+	length = arg->length ?: rest;
+	if (!PAGE_ALIGNED(arg->offset) || length > rest ||
+	    (length != rest && !PAGE_ALIGNED(length)))
 		return -EINVAL;
 	if (length > DMAWIRE_URING_MAX_BYTES)
 		return -EFBIG;
 
-	*first = arg->offset >> PAGE_SHIFT;
-	*nr_pages = length >> PAGE_SHIFT;
+	*range = (struct dmawire_range) { arg->offset, length };
 	return 0;
 }
 
@@ -92,23 +91,24 @@ static int register_range(struct io_uring_cmd *cmd, struct dma_buf *dmabuf,
 			  unsigned int issue_flags)
 {
 	struct dmawire_buffer *buffer = dmawire_dmabuf_buffer(dmabuf);
-	unsigned long first, nr_pages;
+	struct dmawire_range range;
 	struct bio_vec *pieces;
 	u8 dir = IO_BUF_SOURCE;
 	unsigned int count;
 	int ret;
 
-	ret = check_range(buffer, arg, &first, &nr_pages);
+	ret = get_range(buffer, arg, &range);
 	if (ret)
 		return ret;
 
-	pieces = kvmalloc_array(nr_pages, sizeof(*pieces),
+	/* At most one for each page, and it may begin and end within one. */
+	pieces = kvmalloc_array((range.length >> PAGE_SHIFT) + 2, sizeof(*pieces),
 				GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL |
 				__GFP_NOWARN);
 	if (!pieces)
 		return -ENOMEM;
 
-	count = cut_into_pieces(buffer->pages + first, nr_pages, pieces);
+	count = cut_into_pieces(buffer, &range, pieces);
 	if (dmawire_dmabuf_is_writable(dmabuf))
 		dir |= IO_BUF_DEST;
 	ret = io_buffer_register_bvec(cmd, pieces, count, put_dmabuf, dmabuf,
