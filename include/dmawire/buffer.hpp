@@ -3,6 +3,7 @@
 
 #include <cstddef>
 
+#include <dmawire/mapping.hpp>
 #include <dmawire/unique_fd.hpp>
 
 namespace dmawire {
@@ -13,20 +14,35 @@ class Buffer {
   enum class Kind { dma_buf, memfd };
 
   /// @param length  bytes, a multiple of the page size
-  Buffer(UniqueFd fd, std::size_t length, Kind kind) noexcept
-      : fd_(std::move(fd)), length_(length), kind_(kind) {}
+  /// @param page    the size of the pages it can be mapped in, if they are huge
+  Buffer(UniqueFd fd, std::size_t length, Kind kind, std::size_t page = 1) noexcept
+      : fd_(std::move(fd)), length_(length), page_(page), kind_(kind) {}
+  /// A dma-buf of memory of this process, which can be mapped nowhere else.
+  Buffer(UniqueFd dma_buf, Mapping memory) noexcept
+      : fd_(std::move(dma_buf)),
+        length_(memory.bytes().size()),
+        kind_(Kind::dma_buf),
+        memory_(std::move(memory)) {}
 
   /// A new memfd, zeroed, `length` rounded up to whole pages. Throws Error.
   [[nodiscard]] static Buffer memfd(std::size_t length);
+  /// The same of huge pages, of 2 MiB or 1 GiB, from those that are set aside.
+  [[nodiscard]] static Buffer huge_memfd(std::size_t length, std::size_t page);
+
+  /// Where its bytes are in this process; it must live as long. Throws Error.
+  [[nodiscard]] Mapping map() const;
 
   [[nodiscard]] int fd() const noexcept { return fd_.get(); }
   [[nodiscard]] std::size_t length() const noexcept { return length_; }
   [[nodiscard]] Kind kind() const noexcept { return kind_; }
+  [[nodiscard]] std::size_t page() const noexcept { return page_; }
 
  private:
   UniqueFd fd_;
   std::size_t length_;
+  std::size_t page_ = 1;
   Kind kind_;
+  Mapping memory_;
 };
 
 }  // namespace dmawire

@@ -8,6 +8,7 @@
 #include <optional>
 #include <system_error>
 
+#include <dmawire/exporters.hpp>
 #include <dmawire/frame_pool.hpp>
 
 namespace dmawire {
@@ -103,8 +104,9 @@ class Capture {
 
 /// A pool of frames that the device can fill: they begin on pages, and on what else it demands.
 /// `frame_length` is rounded up to the device's alignment. Throws Error, of the kind `impossible`
-/// if the device does not capture.
+/// if the device does not capture, or the machine has no such memory.
 [[nodiscard]] FramePool make_capture_pool(const Device& device, std::uint32_t frames,
-                                          std::size_t frame_length);
+                                          std::size_t frame_length,
+                                          Backing backing = Backing::pages);
 
 }  // namespace dmawire

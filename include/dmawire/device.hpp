@@ -9,6 +9,7 @@
 
 #include <dmawire/uapi.h>
 #include <dmawire/buffer.hpp>
+#include <dmawire/mapping.hpp>
 #include <dmawire/unique_fd.hpp>
 
 namespace dmawire {
@@ -31,8 +32,13 @@ class Device {
   /// A zeroed buffer of `length` bytes rounded up to whole pages, or to what `flags`
   /// (DMAWIRE_CREATE_*) ask for. Throws Error.
   [[nodiscard]] Buffer create(std::size_t length, dmawire_direction direction,
-                              dmawire_backing backing = DMAWIRE_BACKING_PAGES,
                               std::uint32_t flags = 0) const;
+  /// The memory of a memfd, all of it, as a buffer; it is sealed so that it cannot shrink. Counts
+  /// against the limit of locked memory. Throws Error.
+  [[nodiscard]] Buffer create_from(const Buffer& memfd, dmawire_direction direction) const;
+  /// Memory of this process as a buffer, which takes it over. Counts against the limit of locked
+  /// memory. Throws Error.
+  [[nodiscard]] Buffer create_from(Mapping memory, dmawire_direction direction) const;
   /// Limits and what is in use. Throws Error.
   [[nodiscard]] dmawire_info info() const;
   /// What a dma-buf of dmawire is made of and good for. Throws Error (EXDEV: another exporter's).
@@ -52,6 +58,9 @@ class Device {
   [[nodiscard]] const std::string& node() const noexcept { return node_; }
 
  private:
+  /// The request with what the kernel answered. Throws Error.
+  [[nodiscard]] dmawire_create ask_to_create(dmawire_create request) const;
+
   std::string node_;
   UniqueFd fd_;
 };

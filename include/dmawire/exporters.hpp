@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <dmawire/buffer.hpp>
+#include <dmawire/device.hpp>
 #include <dmawire/frame_pool.hpp>
 
 namespace dmawire {
@@ -27,8 +28,18 @@ enum class Layout {
   huge,    ///< pages of 2 MiB (memfd, from those that are set aside)
 };
 
+/// Where the module takes the memory of a buffer from; docs/backings.md compares them.
+enum class Backing {
+  pages,     ///< the kernel's page allocator
+  memfd,     ///< a memfd of small pages
+  memfd_2m,  ///< a memfd of pages of 2 MiB, from those that are set aside
+  memfd_1g,  ///< of 1 GiB
+  user,      ///< this process's own
+};
+
 [[nodiscard]] std::string_view name(Exporter exporter) noexcept;
 [[nodiscard]] std::string_view name(Layout layout) noexcept;
+[[nodiscard]] std::string_view name(Backing backing) noexcept;
 
 /// The best that an exporter has for frames of a length without being set up for it. Short frames
 /// are best in single pages: from memory registered by address, the kernel charges the socket for
@@ -40,10 +51,21 @@ enum class Layout {
 [[nodiscard]] std::vector<Buffer> make_buffers(Exporter exporter, Layout layout, std::size_t count,
                                                std::size_t length);
 
+/// How long buffers are of which pools are made: 1 MiB, or a huge page.
+[[nodiscard]] std::size_t usual_length(Backing backing) noexcept;
+
+/// A buffer of the module's of at least `length` bytes. Throws Error, of the kind `impossible`
+/// where there are no such pages.
+[[nodiscard]] Buffer make_buffer(const Device& device, Backing backing, std::size_t length,
+                                 dmawire_direction direction);
+
 /// A pool of `frames` frames in as many buffers as that takes: of 1 MiB (2 MiB if `huge`), so that
 /// a buffer holds many small frames (what one send can gather is in one buffer) and is still found
 /// through in a few steps. Throws Error.
 [[nodiscard]] FramePool make_pool(Exporter exporter, Layout layout, std::uint32_t frames,
+                                  std::size_t frame_length);
+/// The same of the module's buffers with that backing. Their length is that of its pages.
+[[nodiscard]] FramePool make_pool(const Device& device, Backing backing, std::uint32_t frames,
                                   std::size_t frame_length);
 /// The same with the exporter's usual layout.
 [[nodiscard]] FramePool make_pool(Exporter exporter, std::uint32_t frames,

@@ -6,14 +6,20 @@
 
 namespace dmawire {
 
-/// A shared, writable mapping of a file descriptor. Move-only; unmaps at the end of its life.
+/// A writable mapping of a file descriptor, shared, or of memory of this process alone. Move-only;
+/// unmaps at the end of its life.
 ///
 /// The mapping keeps what it maps alive: the descriptor may be closed before it.
 class Mapping {
  public:
   Mapping() noexcept = default;
-  /// Maps `length` bytes from offset 0. Throws Error.
-  Mapping(int fd, std::size_t length);
+  /// Maps `length` bytes from offset 0, at an address that is a multiple of `alignment`, a power of
+  /// 2: huge pages can be mapped nowhere else. Throws Error.
+  Mapping(int fd, std::size_t length, std::size_t alignment = 1);
+  /// New memory of this process. Throws Error.
+  [[nodiscard]] static Mapping anonymous(std::size_t length);
+  /// The bytes of another mapping, which must live as long. Unmaps nothing.
+  [[nodiscard]] static Mapping view(const Mapping& other) noexcept;
   Mapping(Mapping&& other) noexcept;
   Mapping& operator=(Mapping&& other) noexcept;
   ~Mapping();
@@ -24,6 +30,7 @@ class Mapping {
   void unmap() noexcept;
 
   std::span<std::byte> bytes_;
+  bool owned_ = true;
 };
 
 }  // namespace dmawire

@@ -113,8 +113,23 @@ TEST(Device, AsksForWhatTheHeaderSpecifies) {
   EXPECT_EQ(buffer.length(), 8192U);
   EXPECT_EQ(buffer.kind(), Buffer::Kind::dma_buf);
 
-  (void)device.create(5000, DMAWIRE_FROM_DEVICE, DMAWIRE_BACKING_PAGES, DMAWIRE_CREATE_FOLIOS_64K);
+  (void)device.create(5000, DMAWIRE_FROM_DEVICE, DMAWIRE_CREATE_FOLIOS_64K);
   EXPECT_EQ(asked.flags, unsigned{DMAWIRE_CREATE_FOLIOS_64K});
+
+  const Buffer memfd = Buffer::memfd(8192);
+  EXPECT_EQ(device.create_from(memfd, DMAWIRE_FROM_DEVICE).length(), 8192U);
+  EXPECT_EQ(asked.backing, unsigned{DMAWIRE_BACKING_MEMFD});
+  EXPECT_EQ(asked.memfd, memfd.fd());
+  EXPECT_EQ(asked.start, 0U);
+  EXPECT_EQ(::fcntl(memfd.fd(), F_GET_SEALS) & F_SEAL_SHRINK, F_SEAL_SHRINK);
+
+  Mapping memory = Mapping::anonymous(4096);
+  const auto address = reinterpret_cast<std::uintptr_t>(memory.bytes().data());
+  EXPECT_EQ(device.create_from(std::move(memory), DMAWIRE_TO_DEVICE).length(), 4096U);
+  EXPECT_EQ(asked.backing, unsigned{DMAWIRE_BACKING_USER});
+  EXPECT_EQ(asked.start, address);
+  EXPECT_EQ(asked.length, 4096U);
+  EXPECT_EQ(asked.memfd, 0);
 }
 
 }  // namespace

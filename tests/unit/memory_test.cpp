@@ -2,13 +2,17 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/dma-buf.h>
+#include <sys/mman.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <dmawire/buffer.hpp>
 #include <dmawire/cpu_access.hpp>
 #include <dmawire/error.hpp>
 #include <dmawire/exporters.hpp>
 #include <dmawire/mapping.hpp>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "fake_sys.hpp"
@@ -58,6 +62,47 @@ TEST(Mapping, OutlivesTheDescriptorAndMoves) {
 
 TEST(Mapping, ThrowsWhereThereIsNothingToMap) {
   EXPECT_THROW(Mapping(-1, 4096), Error);
+}
+
+TEST(Mapping, BeginsWhereItIsToldTo) {
+  const Buffer buffer = Buffer::memfd(8192);
+  constexpr std::size_t alignment = 4 * 1024 * 1024;
+  const Mapping mapping{buffer.fd(), buffer.length(), alignment};
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(mapping.bytes().data()) % alignment, 0U);
+  mapping.bytes()[8191] = std::byte{42};
+  EXPECT_EQ(buffer.map().bytes()[8191], std::byte{42});
+  EXPECT_THROW(Mapping(-1, 4096, alignment), Error);
+}
+
+TEST(Mapping, OfOwnMemoryIsSharedByItsViewsAlone) {
+  Mapping memory = Mapping::anonymous(4096);
+  {
+    const Mapping view = Mapping::view(memory);
+    EXPECT_EQ(view.bytes().data(), memory.bytes().data());
+    view.bytes()[0] = std::byte{42};
+  }
+  EXPECT_EQ(memory.bytes()[0], std::byte{42}) << "still mapped";
+  const Buffer buffer{UniqueFd{::open("/dev/null", O_RDWR | O_CLOEXEC)}, std::move(memory)};
+  EXPECT_EQ(buffer.map().bytes()[0], std::byte{42});
+  EXPECT_EQ(buffer.length(), 4096U);
+}
+
+TEST(Buffer, SaysHowHugePagesAreSetAside) {
+  FakeSys fake;
+  fake->memfd_create = [](const char*, unsigned flags) {
+    EXPECT_NE(flags & MFD_HUGETLB, 0U);
+    errno = ENOMEM;
+    return -1;
+  };
+  for (const std::size_t page : {std::size_t{2} << 20, std::size_t{1} << 30}) {
+    try {
+      (void)Buffer::huge_memfd(1, page);
+      FAIL();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), Error::Kind::impossible);
+      EXPECT_NE(std::string{error.what()}.find("huge"), std::string::npos) << error.what();
+    }
+  }
 }
 
 TEST(Exporters, TakeFoliosForLongFramesOnly) {

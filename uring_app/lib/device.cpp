@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string_view>
@@ -37,7 +38,12 @@ const char* create_advice(int code) {
   switch (code) {
     case EDQUOT:
       return "ask for fewer or smaller buffers, or raise "
-             "/sys/module/dmawire/parameters/max_bytes or max_bytes_per_open";
+             "/sys/module/dmawire/parameters/max_bytes or max_bytes_per_open, or, for memory that "
+             "is pinned, the limit of locked memory (ulimit -l)";
+    case EINVAL:
+      return "the module may be older than this program";
+    case EFAULT:
+      return "the memory cannot be pinned: it is not all there, or a device's, or a file's";
     case ENOMEM:
       return "ask for fewer or smaller buffers, or free memory";
     case EMFILE:
@@ -124,23 +130,48 @@ Device::Device(std::string node) : node_(std::move(node)) {
   }
 }
 
-Buffer Device::create(std::size_t length, dmawire_direction direction, dmawire_backing backing,
-                      std::uint32_t flags) const {
-  dmawire_create request{};
+dmawire_create Device::ask_to_create(dmawire_create request) const {
   request.size = sizeof(request);
-  request.flags = flags;
-  request.length = length;
-  request.backing = backing;
-  request.direction = direction;
   request.node = -1;
   request.fd_flags = O_RDWR | O_CLOEXEC;
   if (sys().ioctl(fd_.get(), DMAWIRE_IOC_CREATE, &request) < 0) {
     const int code = errno;
-    throw Error(code, fmt::format("creating a buffer of {} bytes on {}", length, node_),
+    throw Error(code, fmt::format("creating a buffer of {} bytes on {}", request.length, node_),
                 create_advice(code));
   }
+  return request;
+}
+
+Buffer Device::create(std::size_t length, dmawire_direction direction, std::uint32_t flags) const {
+  dmawire_create request{};
+  request.flags = flags;
+  request.length = length;
+  request.direction = direction;
+  request = ask_to_create(request);
   return {UniqueFd{request.out_fd}, static_cast<std::size_t>(request.out_length),
           Buffer::Kind::dma_buf};
+}
+
+Buffer Device::create_from(const Buffer& memfd, dmawire_direction direction) const {
+  if (::fcntl(memfd.fd(), F_ADD_SEALS, F_SEAL_SHRINK) < 0) {
+    throw Error(errno, "sealing a memfd");
+  }
+  dmawire_create request{};
+  request.length = memfd.length();
+  request.backing = DMAWIRE_BACKING_MEMFD;
+  request.direction = direction;
+  request.memfd = memfd.fd();
+  return {UniqueFd{ask_to_create(request).out_fd}, memfd.length(), Buffer::Kind::dma_buf,
+          memfd.page()};
+}
+
+Buffer Device::create_from(Mapping memory, dmawire_direction direction) const {
+  dmawire_create request{};
+  request.length = memory.bytes().size();
+  request.backing = DMAWIRE_BACKING_USER;
+  request.direction = direction;
+  request.start = reinterpret_cast<std::uintptr_t>(memory.bytes().data());
+  return {UniqueFd{ask_to_create(request).out_fd}, std::move(memory)};
 }
 
 dmawire_info Device::info() const {

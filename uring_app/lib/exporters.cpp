@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/dma-heap.h>
-#include <linux/memfd.h>
 #include <linux/udmabuf.h>
 #include <sys/mman.h>
 
@@ -57,19 +56,10 @@ Buffer make_heap_buffer(int node, std::size_t length) {
   return {UniqueFd{static_cast<int>(request.fd)}, length, Buffer::Kind::dma_buf};
 }
 
-constexpr std::size_t huge_page = 2UL * 1024 * 1024;
-
-Buffer make_huge_memfd(std::size_t length) {
-  length = (length + huge_page - 1) / huge_page * huge_page;
-  UniqueFd fd{sys().memfd_create("dmawire", MFD_CLOEXEC | MFD_HUGETLB | MFD_HUGE_2MB)};
-  // Allocated here: what a page fault does not get is a signal.
-  if (!fd.valid() || sys().ftruncate(fd.get(), static_cast<off_t>(length)) < 0 ||
-      ::fallocate(fd.get(), 0, 0, static_cast<off_t>(length)) < 0) {
-    throw Error(errno, fmt::format("allocating {} bytes in pages of 2 MiB", length),
-                "sysctl vm.nr_hugepages=N sets N of them aside", Error::Kind::impossible);
-  }
-  return {std::move(fd), length, Buffer::Kind::memfd};
-}
+constexpr std::size_t page = 4096;
+constexpr std::size_t mebibyte = 1024UL * 1024;
+constexpr std::size_t huge_page = 2 * mebibyte;
+constexpr std::size_t gigantic_page = 1024 * mebibyte;
 
 /// Shared memory in folios of 64 KiB. The kernel gives them to anonymous mappings only, whose
 /// memory has a descriptor all the same: it takes CAP_CHECKPOINT_RESTORE to open it.
@@ -102,6 +92,17 @@ Buffer make_folio_memory(std::size_t length) {
                 Error::Kind::impossible);
   }
   return {std::move(fd), length, Buffer::Kind::memfd};
+}
+
+/// A pool of buffers of about `buffer_length`, from `make(count, length)`.
+template <typename Make>
+FramePool pool_of(std::size_t buffer_length, std::uint32_t frames, std::size_t frame_length,
+                  Make make) {
+  const std::size_t stride = FramePool::stride(frame_length);
+  const std::size_t per_buffer =
+      std::clamp<std::size_t>(buffer_length / stride, 1, std::max<std::size_t>(frames, 1));
+  const std::size_t count = (frames + per_buffer - 1) / per_buffer;
+  return {make(count, (per_buffer - 1) * stride + frame_length), frame_length, frames};
 }
 
 template <typename Make>
@@ -142,6 +143,28 @@ std::string_view name(Layout layout) noexcept {
   return "huge";
 }
 
+std::string_view name(Backing backing) noexcept {
+  switch (backing) {
+    case Backing::pages:
+      return "pages";
+    case Backing::memfd:
+      return "memfd";
+    case Backing::memfd_2m:
+      return "memfd:2M";
+    case Backing::memfd_1g:
+      return "memfd:1G";
+    case Backing::user:
+      break;
+  }
+  return "user";
+}
+
+std::size_t usual_length(Backing backing) noexcept {
+  return backing == Backing::memfd_1g   ? gigantic_page
+         : backing == Backing::memfd_2m ? huge_page
+                                        : mebibyte;
+}
+
 Layout usual_layout(Exporter exporter, std::size_t frame_length) noexcept {
   constexpr std::size_t half_a_folio = 32UL * 1024;
   return exporter == Exporter::dmawire && frame_length >= half_a_folio ? Layout::folios
@@ -162,15 +185,13 @@ std::vector<Buffer> make_buffers(Exporter exporter, Layout layout, std::size_t c
     case Exporter::dmawire: {
       const Device device;
       const __u32 flags = layout == Layout::folios ? DMAWIRE_CREATE_FOLIOS_64K : 0;
-      return repeat(count, [&] {
-        return device.create(length, DMAWIRE_BIDIRECTIONAL, DMAWIRE_BACKING_PAGES, flags);
-      });
+      return repeat(count, [&] { return device.create(length, DMAWIRE_BIDIRECTIONAL, flags); });
     }
     case Exporter::memfd:
       return repeat(count, [&] {
         switch (layout) {
           case Layout::huge:
-            return make_huge_memfd(length);
+            return Buffer::huge_memfd(length, huge_page);
           case Layout::folios:
             return make_folio_memory(length);
           case Layout::pages:
@@ -189,15 +210,38 @@ std::vector<Buffer> make_buffers(Exporter exporter, Layout layout, std::size_t c
   return repeat(count, [&] { return make_heap_buffer(node.get(), length); });
 }
 
+Buffer make_buffer(const Device& device, Backing backing, std::size_t length,
+                   dmawire_direction direction) {
+  switch (backing) {
+    case Backing::pages:
+      break;
+    case Backing::memfd:
+      return device.create_from(Buffer::memfd(length), direction);
+    case Backing::memfd_2m:
+      return device.create_from(Buffer::huge_memfd(length, huge_page), direction);
+    case Backing::memfd_1g:
+      return device.create_from(Buffer::huge_memfd(length, gigantic_page), direction);
+    case Backing::user:
+      return device.create_from(Mapping::anonymous((length + page - 1) / page * page), direction);
+  }
+  return device.create(length, direction);
+}
+
 FramePool make_pool(Exporter exporter, Layout layout, std::uint32_t frames,
                     std::size_t frame_length) {
-  const std::size_t buffer_length = layout == Layout::huge ? huge_page : 1024UL * 1024;
-  const std::size_t stride = FramePool::stride(frame_length);
-  const std::size_t per_buffer =
-      std::clamp<std::size_t>(buffer_length / stride, 1, std::max<std::size_t>(frames, 1));
-  const std::size_t count = (frames + per_buffer - 1) / per_buffer;
-  return {make_buffers(exporter, layout, count, (per_buffer - 1) * stride + frame_length),
-          frame_length, frames};
+  const std::size_t buffer_length = layout == Layout::huge ? huge_page : mebibyte;
+  return pool_of(buffer_length, frames, frame_length, [&](std::size_t count, std::size_t length) {
+    return make_buffers(exporter, layout, count, length);
+  });
+}
+
+FramePool make_pool(const Device& device, Backing backing, std::uint32_t frames,
+                    std::size_t frame_length) {
+  return pool_of(
+      usual_length(backing), frames, frame_length, [&](std::size_t count, std::size_t length) {
+        return repeat(count,
+                      [&] { return make_buffer(device, backing, length, DMAWIRE_BIDIRECTIONAL); });
+      });
 }
 
 FramePool make_pool(Exporter exporter, std::uint32_t frames, std::size_t frame_length) {

@@ -72,7 +72,7 @@ FramePool::FramePool(std::vector<Place> places, std::vector<Buffer> buffers,
     if (buffer.length() > std::numeric_limits<std::uint32_t>::max()) {
       throw Error(0, "a buffer to cut frames from is 4 GiB or longer");
     }
-    mappings_.emplace_back(buffer.fd(), buffer.length());
+    mappings_.push_back(buffer.map());
   }
   starts_.reserve(size_);
   free_.reserve(size_);

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <utility>
 
 #include <dmawire/error.hpp>
@@ -13,20 +14,68 @@
 
 namespace dmawire {
 
-Mapping::Mapping(int fd, std::size_t length) {
-  void* address = sys().mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+namespace {
+
+void* map(void* place, std::size_t length, int flags, int fd) {
+  void* const address = sys().mmap(place, length, PROT_READ | PROT_WRITE, flags, fd, 0);
   if (address == MAP_FAILED) {
     throw Error(errno, fmt::format("mapping a buffer of {} bytes", length));
   }
-  bytes_ = {static_cast<std::byte*>(address), length};
+  return address;
 }
 
-Mapping::Mapping(Mapping&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
+/// Reserves addresses of which `length` begin at a multiple of `alignment`, and gives those before
+/// and behind them back.
+void* reserve(std::size_t length, std::size_t alignment) {
+  auto* const begin = static_cast<std::byte*>(
+      map(nullptr, length + alignment, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1));
+  const std::size_t before = -reinterpret_cast<std::uintptr_t>(begin) & (alignment - 1);
+  if (before > 0) {
+    ::munmap(begin, before);
+  }
+  ::munmap(begin + before + length, alignment - before);
+  return begin + before;
+}
+
+}  // namespace
+
+Mapping::Mapping(int fd, std::size_t length, std::size_t alignment) {
+  constexpr std::size_t page = 4096;  // what every mapping is aligned to
+  if (alignment <= page) {
+    bytes_ = {static_cast<std::byte*>(map(nullptr, length, MAP_SHARED, fd)), length};
+    return;
+  }
+  void* const place = reserve(length, alignment);
+  try {
+    bytes_ = {static_cast<std::byte*>(map(place, length, MAP_SHARED | MAP_FIXED, fd)), length};
+  } catch (const Error&) {
+    ::munmap(place, length);
+    throw;
+  }
+}
+
+Mapping Mapping::anonymous(std::size_t length) {
+  Mapping mapping;
+  mapping.bytes_ = {static_cast<std::byte*>(map(nullptr, length, MAP_PRIVATE | MAP_ANONYMOUS, -1)),
+                    length};
+  return mapping;
+}
+
+Mapping Mapping::view(const Mapping& other) noexcept {
+  Mapping mapping;
+  mapping.bytes_ = other.bytes_;
+  mapping.owned_ = false;
+  return mapping;
+}
+
+Mapping::Mapping(Mapping&& other) noexcept
+    : bytes_(std::exchange(other.bytes_, {})), owned_(other.owned_) {}
 
 Mapping& Mapping::operator=(Mapping&& other) noexcept {
   if (this != &other) {
     unmap();
     bytes_ = std::exchange(other.bytes_, {});
+    owned_ = other.owned_;
   }
   return *this;
 }
@@ -36,7 +85,7 @@ Mapping::~Mapping() {
 }
 
 void Mapping::unmap() noexcept {
-  if (!bytes_.empty()) {
+  if (owned_ && !bytes_.empty()) {
     ::munmap(bytes_.data(), bytes_.size());
   }
 }

@@ -46,8 +46,7 @@ class Registration::Table {
   void map_and_register(std::span<const Buffer> buffers) {
     std::vector<iovec> vectors;
     for (const Buffer& buffer : buffers) {
-      const std::span<std::byte> bytes =
-          mappings_.emplace_back(buffer.fd(), buffer.length()).bytes();
+      const std::span<std::byte> bytes = mappings_.emplace_back(buffer.map()).bytes();
       vectors.push_back({.iov_base = bytes.data(), .iov_len = bytes.size()});
     }
     ring_.register_buffers(vectors);
