@@ -108,6 +108,50 @@ std::string describe(const Node& node) {
   return text;
 }
 
+bool has_backing(const Machine& machine, dmawire_backing backing) {
+  return machine.device && (machine.device->out_backings & 1U << backing) != 0;
+}
+
+/// Pages of that many KiB which are set aside and in no use.
+std::uint64_t free_huge_pages(unsigned kibibytes) {
+  std::ifstream file{
+      fmt::format("/sys/kernel/mm/hugepages/hugepages-{}kB/free_hugepages", kibibytes)};
+  std::uint64_t count = 0;
+  file >> count;
+  return count;
+}
+
+/// What `--backing` can be, with how much there is of what is limited.
+std::vector<std::pair<Backing, std::uint64_t>> backings_of(const Machine& machine) {
+  constexpr std::uint64_t any = std::numeric_limits<std::uint64_t>::max();
+  std::vector<std::pair<Backing, std::uint64_t>> backings;
+  if (has_backing(machine, DMAWIRE_BACKING_PAGES)) {
+    backings.emplace_back(Backing::pages, any);
+  }
+  if (has_backing(machine, DMAWIRE_BACKING_MEMFD)) {
+    backings.emplace_back(Backing::memfd, any);
+    backings.emplace_back(Backing::memfd_2m, free_huge_pages(2 << 10));
+    backings.emplace_back(Backing::memfd_1g, free_huge_pages(1 << 20));
+  }
+  if (has_backing(machine, DMAWIRE_BACKING_USER)) {
+    backings.emplace_back(Backing::user, any);
+  }
+  return backings;
+}
+
+std::string describe_backings(const Machine& machine) {
+  std::string text;
+  for (const auto& [backing, count] : backings_of(machine)) {
+    text += fmt::format("{}{}", text.empty() ? "" : ", ", name(backing));
+    if (count == 0) {
+      text += " (no such page is free)";
+    } else if (count != std::numeric_limits<std::uint64_t>::max()) {
+      text += fmt::format(" ({} pages free)", count);
+    }
+  }
+  return text;
+}
+
 nlohmann::ordered_json to_json(const Node& node) {
   nlohmann::ordered_json object{{"node", node.path}};
   if (!node.info) {
@@ -166,6 +210,10 @@ void print_json(const Machine& machine) {
                         {"max_bytes", machine.device->out_max_bytes},
                         {"bytes", machine.device->out_bytes},
                         {"buffers", machine.device->out_buffers}};
+    object["backings"] = nlohmann::ordered_json::array();
+    for (const auto& [backing, count] : backings_of(machine)) {
+      object["backings"].push_back({{"backing", name(backing)}, {"available", count > 0}});
+    }
   } else {
     object["why_no_device"] = machine.why_no_device;
   }
@@ -199,6 +247,7 @@ void print_text(const Machine& machine) {
     fmt::print("device   {}: {} buffers hold {} of at most {}\n", Device::default_node,
                machine.device->out_buffers, format_size(machine.device->out_bytes),
                format_size(machine.device->out_max_bytes));
+    fmt::print("memory   {}\n", describe_backings(machine));
   } else {
     fmt::print("device   none: {}\n", machine.why_no_device);
   }

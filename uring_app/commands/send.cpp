@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <dmawire/cpu_access.hpp>
+#include <dmawire/device.hpp>
 #include <dmawire/error.hpp>
 #include <dmawire/exporters.hpp>
 #include <dmawire/frame_pool.hpp>
@@ -68,11 +69,18 @@ void pump(Input& input, FramePool& pool, Sender& sender, std::optional<Hash>& ha
   throw_if(sender.finish(), sender);
 }
 
+FramePool pool_for(const SendOptions& options, std::uint64_t frame_length) {
+  if (options.backing == Backing::pages) {
+    return make_pool(options.source, options.buffers, frame_length);
+  }
+  return make_pool(Device{}, options.backing, options.buffers, frame_length);
+}
+
 SendReport transfer(const SendOptions& options) {
   Input input = open_input(options);
   // Memory first: without it no receiver should be troubled. UDP's connect() troubles nobody.
   UniqueFd datagrams = options.udp ? connect_datagram(options.peer) : UniqueFd{};
-  FramePool pool = make_pool(options.source, options.buffers, frame_size(options, datagrams));
+  FramePool pool = pool_for(options, frame_size(options, datagrams));
   const UniqueFd socket = options.udp ? std::move(datagrams) : connect_stream(options.peer);
   // The input was just read.
   const ChosenSender chosen = open_sender(options, socket.get(), pool, {.cached_data = true});
@@ -200,6 +208,13 @@ void add_send(CLI::App& app) {
           "whose memory to send from; memfd needs no module, udmabuf and dma-heap are here to "
           "compare")
           ->default_str("dmawire");
+  add_choice<Backing>(
+      *command, "--backing",
+      {Backing::pages, Backing::memfd, Backing::memfd_2m, Backing::memfd_1g, Backing::user}, {},
+      [options](std::optional<Backing> backing) { options->backing = *backing; },
+      "where dmawire takes the memory of the frames from")
+      ->default_str("pages")
+      ->excludes(source);
   command->add_flag("--udp", options->udp, "send each frame as a datagram; nothing is sent again");
   add_size(*command, "--size", options->size, 1, "bytes of a frame")
       ->default_str("64K, or what fits a packet with --udp");

@@ -10,9 +10,9 @@ namespace {
 
 /// What two rows must have in common to be comparable. Of those that a file of an older version
 /// lacks, nothing is known and nothing demanded.
-constexpr const char* identity[] = {"path",    "proto",  "size", "depth",  "connections",
-                                    "source",  "layout", "data", "gather", "batch",
-                                    "buffers", "offset", "clock"};
+constexpr const char* identity[] = {"path",   "proto",   "size",    "depth", "connections",
+                                    "source", "layout",  "backing", "data",  "gather",
+                                    "batch",  "buffers", "offset",  "clock"};
 
 bool same_case(const Row& left, const Row& right) {
   return std::all_of(std::begin(identity), std::end(identity), [&](const char* key) {

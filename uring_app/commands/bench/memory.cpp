@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <dmawire/cpu_access.hpp>
+#include <dmawire/device.hpp>
 #include <dmawire/error.hpp>
 #include <memory>
 #include <utility>
@@ -15,12 +16,24 @@ namespace {
 /// What may be kept beside the pool in use.
 constexpr std::uint64_t most_kept = 256UL * 1024 * 1024;
 
+/// For cases with a backing.
+Device device_for(const Case& what) {
+  if (what.source != Exporter::dmawire || what.layout != Layout::pages) {
+    throw Error(0, "--backing is about dmawire's own memory, and decides its layout", {},
+                Error::Kind::impossible);
+  }
+  return Device{};
+}
+
 /// A pool does not move: it is made where it stays.
 std::unique_ptr<FramePool> new_pool(const Case& what) {
   if (what.offset) {
     return std::unique_ptr<FramePool>(new FramePool(FramePool::one_in_each(
-        make_buffers(what.source, what.layout, what.frames, *what.offset + what.size), what.size,
-        *what.offset)));
+        new_buffers(what, what.frames, *what.offset + what.size), what.size, *what.offset)));
+  }
+  if (what.backing != Backing::pages) {
+    return std::unique_ptr<FramePool>(
+        new FramePool(make_pool(device_for(what), what.backing, what.frames, what.size)));
   }
   return std::unique_ptr<FramePool>(
       new FramePool(make_pool(what.source, what.layout, what.frames, what.size)));
@@ -37,6 +50,19 @@ void fill(FramePool& pool) {
 }
 
 }  // namespace
+
+std::vector<Buffer> new_buffers(const Case& what, std::size_t count, std::size_t length) {
+  if (what.backing == Backing::pages) {
+    return make_buffers(what.source, what.layout, count, length);
+  }
+  const Device device = device_for(what);
+  std::vector<Buffer> buffers;
+  buffers.reserve(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    buffers.push_back(make_buffer(device, what.backing, length, DMAWIRE_BIDIRECTIONAL));
+  }
+  return buffers;
+}
 
 std::unique_ptr<FramePool> Memory::make_or_make_room(const Case& what) {
   try {
@@ -67,7 +93,7 @@ FramePool& Memory::pool(const Case& what) {
   }
   std::unique_ptr<FramePool> pool = make_or_make_room(what);
   fill(*pool);
-  kept_.push_back({what.source, what.layout, what.size, what.frames, what.offset, std::move(pool)});
+  kept_.push_back({what.source, what.layout, what.backing, what.size, what.frames, what.offset, std::move(pool)});
   return *kept_.back().pool;
 }
 

@@ -7,10 +7,15 @@
 #include <dmawire/frame_pool.hpp>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "plan.hpp"
 
 namespace dmawire::commands::bench {
+
+/// Buffers of the memory that a case says. Throws Error, of the kind `impossible` if there is none.
+[[nodiscard]] std::vector<Buffer> new_buffers(const Case& what, std::size_t count,
+                                              std::size_t length);
 
 /// The memory that is sent from: pools whose frames all hold a pattern. Cases that differ in
 /// nothing that matters share a pool, and those used last are kept.
@@ -25,14 +30,15 @@ class Memory {
   struct Kept {
     Exporter source;
     Layout layout;
+    Backing backing;
     std::uint64_t size;
     std::uint32_t frames;
     std::optional<std::uint64_t> offset;
     std::unique_ptr<FramePool> pool;
 
     [[nodiscard]] bool fits(const Case& what) const noexcept {
-      return source == what.source && layout == what.layout && size == what.size &&
-             frames == what.frames && offset == what.offset;
+      return source == what.source && layout == what.layout && backing == what.backing &&
+             size == what.size && frames == what.frames && offset == what.offset;
     }
     [[nodiscard]] std::uint64_t bytes() const noexcept { return size * frames; }
   };

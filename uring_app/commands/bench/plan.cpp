@@ -66,6 +66,7 @@ std::vector<Case> Plan::cases() const {
   all = times(all, data, [](Case& to, Data value) { to.data = value; });
   all = times(all, sources, [](Case& to, Exporter value) { to.source = value; });
   all = times(all, layouts, [](Case& to, Layout value) { to.layout = value; });
+  all = times(all, backings, [](Case& to, Backing value) { to.backing = value; });
   all = times(all, gathers, [](Case& to, std::uint32_t value) { to.gather = value; });
   all = times(all, paths, [](Case& to, std::optional<Path> value) { to.path = value; });
   all = times(all, frames, [](Case& to, std::optional<std::uint32_t> value) {

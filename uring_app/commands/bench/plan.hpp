@@ -26,6 +26,7 @@ struct Case {
   std::optional<Path> path;  ///< none: the sender chooses ("auto")
   Exporter source = Exporter::dmawire;
   Layout layout = Layout::pages;
+  Backing backing = Backing::pages;
   Data data = Data::cold;
   Protocol protocol = Protocol::tcp;
   std::uint64_t size = 0;
@@ -48,6 +49,7 @@ struct Plan {
                                          Path::copy};
   std::vector<Exporter> sources{Exporter::dmawire};
   std::vector<Layout> layouts{Layout::pages};
+  std::vector<Backing> backings{Backing::pages};
   std::vector<Data> data{Data::cold};
   std::vector<Protocol> protocols{Protocol::tcp};
   std::vector<std::uint64_t> sizes{4UL * 1024, 64UL * 1024};

@@ -120,8 +120,8 @@ std::string label_text(const Row& value) {
 /// The keys, beside path and size, that are not the same in all rows.
 std::vector<const char*> distinguishing_keys(const std::vector<const Row*>& rows) {
   std::vector<const char*> keys;
-  for (const char* key : {"proto", "source", "layout", "data", "connections", "depth", "gather",
-                          "batch", "offset", "device"}) {
+  for (const char* key : {"proto", "source", "layout", "backing", "data", "connections", "depth",
+                          "gather", "batch", "offset", "device"}) {
     const auto differs = [&](const Row* row) {
       return row->contains(key) && rows.front()->contains(key) &&
              (*row)[key] != (*rows.front())[key];

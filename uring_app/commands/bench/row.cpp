@@ -71,6 +71,7 @@ Row blank_row(const Case& what) {
   row["clock"] = clock_name();
   row["source"] = dmawire::name(what.source);
   row["layout"] = name(what.layout);
+  row["backing"] = name(what.backing);
   row["data"] = name(what.data);
   row["gather"] = what.gather;
   row["batch"] = what.batch;

@@ -69,11 +69,14 @@ void wait_for_release(std::uint64_t locked) {
 
 SetupRun set_up(const Case& what) {
   const std::uint64_t length =
-      std::min(what.layout == Layout::huge ? huge_buffer_length : buffer_length, what.size);
+      std::min(what.layout == Layout::huge
+                   ? huge_buffer_length
+                   : std::max<std::uint64_t>(buffer_length, usual_length(what.backing)),
+               what.size);
   const std::size_t count = (what.size + length - 1) / length;
   const Charges before;
   const Moment start = Moment::now();
-  std::vector<Buffer> buffers = make_buffers(what.source, what.layout, count, length);
+  std::vector<Buffer> buffers = new_buffers(what, count, length);
   const Moment created = Moment::now();
   std::optional<Registration> registration{std::in_place, *what.path, buffers};
   const Moment ready = Moment::now();
@@ -96,7 +99,10 @@ void run_entry(Entry& entry) {
   try {
     const std::uint64_t available = kernel_field("/proc/meminfo", "MemAvailable");
     // Beside hugetlb pages, which are set aside already, some must be left for everybody else.
-    if (entry.what.layout != Layout::huge && entry.what.size > available / 10 * 9) {
+    const bool is_set_aside = entry.what.layout == Layout::huge ||
+                              entry.what.backing == Backing::memfd_2m ||
+                              entry.what.backing == Backing::memfd_1g;
+    if (!is_set_aside && entry.what.size > available / 10 * 9) {
       throw Error(0,
                   fmt::format("{} is too much: {} of memory are available",
                               format_size(entry.what.size), format_size(available)),
@@ -113,10 +119,15 @@ std::vector<Entry> entries_of(const Plan& plan, const std::vector<std::uint64_t>
   for (const std::uint64_t amount : amounts) {
     for (const Exporter source : plan.sources) {
       for (const Layout layout : plan.layouts) {
-        for (const std::optional<Path> path : plan.paths) {
-          if (path == Path::direct || path == Path::fixed) {
-            entries.push_back(
-                {.what = {.path = path, .source = source, .layout = layout, .size = amount}});
+        for (const Backing backing : plan.backings) {
+          for (const std::optional<Path> path : plan.paths) {
+            if (path == Path::direct || path == Path::fixed) {
+              entries.push_back({.what = {.path = path,
+                                          .source = source,
+                                          .layout = layout,
+                                          .backing = backing,
+                                          .size = amount}});
+            }
           }
         }
       }
@@ -140,6 +151,7 @@ Row row_of(const Entry& entry) {
   row["path"] = path_name(what);
   row["source"] = dmawire::name(what.source);
   row["layout"] = name(what.layout);
+  row["backing"] = name(what.backing);
   row["bytes"] = what.size;
   for (const char* key : {"create_seconds", "register_seconds", "seconds", "cpu_seconds",
                           "release_seconds", "locked_bytes", "mapped_bytes", "page_table_bytes"}) {

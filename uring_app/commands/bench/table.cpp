@@ -90,13 +90,21 @@ std::string path_cell(const Row& row) {
 /// that makes a bare number understood.
 const std::vector<std::pair<const char*, Column>>& circumstances() {
   static const std::vector<std::pair<const char*, Column>> all{
-      {"", {"proto", plain("proto")}},          {"frames of", {"size", size_cell}},
-      {"depth", {"depth", plain("depth")}},     {"connections", {"conns", plain("connections")}},
-      {"gather", {"gather", plain("gather")}},  {"batch", {"batch", plain("batch")}},
-      {"buffers", {"buffers", buffers_cell}},   {"offset", {"offset", plain("offset")}},
-      {"memory", {"source", plain("source")}},  {"layout", {"layout", plain("layout")}},
-      {"data", {"data", plain("data")}},        {"repeats", {"repeats", plain("repeats")}},
-      {"through", {"device", plain("device")}}, {"clock", {"clock", plain("clock")}},
+      {"", {"proto", plain("proto")}},
+      {"frames of", {"size", size_cell}},
+      {"depth", {"depth", plain("depth")}},
+      {"connections", {"conns", plain("connections")}},
+      {"gather", {"gather", plain("gather")}},
+      {"batch", {"batch", plain("batch")}},
+      {"buffers", {"buffers", buffers_cell}},
+      {"offset", {"offset", plain("offset")}},
+      {"memory", {"source", plain("source")}},
+      {"layout", {"layout", plain("layout")}},
+      {"backing", {"backing", plain("backing")}},
+      {"data", {"data", plain("data")}},
+      {"repeats", {"repeats", plain("repeats")}},
+      {"through", {"device", plain("device")}},
+      {"clock", {"clock", plain("clock")}},
       {"kernel", {"kernel", plain("kernel")}},
   };
   return all;

@@ -19,6 +19,7 @@ struct SendOptions {
   std::optional<unsigned> device;  ///< the number of its node
   std::optional<Path> path;        ///< none: the best that works
   Exporter source = Exporter::dmawire;
+  Backing backing = Backing::pages;
   std::optional<std::uint64_t> size;
   std::uint32_t buffers = 256;
   std::uint32_t depth = 64;
