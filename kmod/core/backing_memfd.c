@@ -8,7 +8,9 @@
  * which the kernel takes for a bug, and huge pages it does not let us put
  * anywhere.
  */
+#include <linux/align.h>
 #include <linux/array_size.h>
+#include <linux/err.h>
 #include <linux/fcntl.h>
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -16,6 +18,7 @@
 #include <linux/lockdep.h>
 #include <linux/mm.h>
 #include <linux/numa.h>
+#include <linux/pagemap.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/shmem_fs.h>
@@ -73,6 +76,26 @@ static int check_file(struct file *file, bool writable)
 		return -EACCES;
 	/* Whoever maps the dma-buf must not get SIGBUS at its creator's whim. */
 	return seals & F_SEAL_SHRINK ? 0 : -EPERM;
+}
+
+/*
+ * Huge pages that are not there yet would be allocated by pinning, and 6.12 loses
+ * count of those that are reserved then: the memfd could not be mapped any more.
+ * With the inode locked none that is there goes away.
+ */
+static bool lacks_huge_pages(const struct dmawire_buffer *buffer, struct file *file)
+{
+	const u64 size = file_inode(file)->i_sb->s_blocksize;
+	struct folio *folio;
+
+	for (u64 at = ALIGN_DOWN(buffer->start, size);
+	     at < buffer->start + buffer->length; at += size) {
+		folio = filemap_get_folio(file->f_mapping, at >> PAGE_SHIFT);
+		if (IS_ERR(folio))
+			return true;
+		folio_put(folio);
+	}
+	return false;
 }
 
 /* Each folio has one pin, however many of its pages are ours. */
@@ -137,6 +160,8 @@ static int pin_file(struct dmawire_buffer *buffer, struct file *file)
 	ret = check_file(file, !buffer->read_only);
 	if (!ret && buffer->start + buffer->length > i_size_read(inode))
 		ret = -EINVAL;
+	if (!ret && is_file_hugepages(file) && lacks_huge_pages(buffer, file))
+		ret = -ENOMEM;
 	if (!ret)
 		ret = pin(buffer, file);
 	inode_unlock_shared(inode);
