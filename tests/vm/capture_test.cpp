@@ -22,9 +22,11 @@
 #include <string>
 #include <thread>
 
+#include "abi.hpp"
 #include "call_witness.hpp"
 #include "capturing.hpp"
 #include "edu_card.hpp"
+#include "given_memory.hpp"
 #include "guest.hpp"
 #include "process.hpp"
 #include "pulled_cable.hpp"
@@ -149,6 +151,17 @@ std::string best_path() {
   return has_direct() ? "direct" : "fixed";
 }
 
+TEST(Capture, InfoTellsOfTheBackings) {
+  const auto json = nlohmann::json::parse(run({"uring_app", "info", "--json"}).out);
+  std::vector<std::string> names;
+  for (const auto& one : json["backings"]) {
+    names.push_back(one["backing"]);
+  }
+  EXPECT_EQ(names, (std::vector<std::string>{"pages", "memfd", "memfd:2M", "memfd:1G", "user"}));
+  EXPECT_NE(run({"uring_app", "info"}).out.find("memory   pages, memfd, memfd:2M ("),
+            std::string::npos);
+}
+
 class CapturePath : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
@@ -173,6 +186,18 @@ TEST_P(CapturePath, DeliversEveryFrameOverTcp) {
     EXPECT_EQ(stream.sent["path"], best_path());
   }
   expect_free();
+}
+
+TEST_P(CapturePath, DeliversFramesFromEveryBacking) {
+  const HugePages pages{2 * kMiB, 16};
+  ASSERT_TRUE(pages.available());
+  for (const std::string backing : {"memfd", "memfd:2M", "user"}) {
+    SCOPED_TRACE(backing);
+    Stream stream{{"--frames", "500", "--tx", GetParam(), "--backing", backing}};
+    ASSERT_NO_FATAL_FAILURE(stream.finish());
+    stream.expect_adds_up();
+    EXPECT_EQ(stream.sent["sent_frames"], 500);
+  }
 }
 
 TEST_P(CapturePath, DeliversFramesOfAnOddSize) {

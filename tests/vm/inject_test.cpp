@@ -22,6 +22,7 @@
 #include "../support/abi.hpp"
 #include "../support/capture_queue.hpp"
 #include "../support/fault_injection.hpp"
+#include "../support/given_memory.hpp"
 #include "../support/guest.hpp"
 #include "../support/holdings.hpp"
 #include "../support/loopback.hpp"
@@ -175,6 +176,60 @@ INSTANTIATE_TEST_SUITE_P(
                     Creation{"ReadOnly", 16 * kPage, 0, O_RDONLY}),
     [](const auto& instance) { return std::string(instance.param.name); });
 
+TEST_F(Inject, CreatingABufferOfAMemfd) {
+  UniqueFd memfd;
+  dmawire_create request = {};
+  sweep("CREATE (memfd)", {ENOMEM, EFAULT},
+        {.prepare =
+             [&] {
+               memfd = make_memfd(40 * kPage);
+               request = memfd_request(memfd.get(), kPage, 39 * kPage);
+             },
+         .call = [&] { return call(device_.get(), DMAWIRE_IOC_CREATE, &request); },
+         .settle =
+             [&](int error) {
+               if (error == 0)
+                 close(request.out_fd);
+               memfd.reset();
+             }});
+}
+
+TEST_F(Inject, MappingABufferOfAMemfd) {
+  const UniqueFd memfd = make_memfd(4 * kMiB);
+  const UniqueFd buffer = create(device_.get(), memfd_request(memfd.get(), 0, 4 * kMiB));
+  void* data = MAP_FAILED;
+  sweep("mmap (memfd)", {ENOMEM},
+        {.prepare = nothing,
+         .call =
+             [&] {
+               data = mmap(nullptr, 4 * kMiB, PROT_READ | PROT_WRITE, MAP_SHARED, buffer.get(), 0);
+               return data == MAP_FAILED ? errno : 0;
+             },
+         .settle =
+             [&](int error) {
+               if (error == 0)
+                 munmap(data, 4 * kMiB);
+             }});
+}
+
+TEST_F(Inject, CreatingABufferOfUserMemory) {
+  std::optional<Anonymous> memory;
+  dmawire_create request = {};
+  sweep("CREATE (user)", {ENOMEM, EFAULT},
+        {.prepare =
+             [&] {
+               memory.emplace(4 * kMiB);
+               request = user_request(memory->data() + 2 * kMiB - 100, 30 * kPage);
+             },
+         .call = [&] { return call(device_.get(), DMAWIRE_IOC_CREATE, &request); },
+         .settle =
+             [&](int error) {
+               if (error == 0)
+                 close(request.out_fd);
+               memory.reset();
+             }});
+}
+
 TEST_F(Inject, MappingABuffer) {
   const UniqueFd buffer = create_buffer(device_.get(), 4 * kMiB);
   void* data = MAP_FAILED;
@@ -239,6 +294,23 @@ TEST_F(Inject, Sync) {
            .call = [&] { return call(buffer.get(), DMA_BUF_IOCTL_SYNC, &request); },
            .settle = [](int) {}});
   }
+}
+
+TEST_F(Inject, SyncOfAPart) {
+  const UniqueFd buffer = create_buffer(device_.get(), kMiB);
+  dmawire_sync request = {};
+  sweep("SYNC (part)", {EFAULT},
+        {.prepare =
+             [&] {
+               request = {.size = sizeof(request),
+                          .flags = DMAWIRE_SYNC_RW,
+                          .fd = buffer.get(),
+                          .reserved = 0,
+                          .offset = kPage,
+                          .length = kPage};
+             },
+         .call = [&] { return call(device_.get(), DMAWIRE_IOC_SYNC, &request); },
+         .settle = [](int) {}});
 }
 
 TEST_F(Inject, AttachingToADevice) {

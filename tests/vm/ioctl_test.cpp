@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <cstring>
@@ -84,6 +85,7 @@ const Command kInTheirTime[] = {
     {"Stop", DMAWIRE_IOC_STOP, DMAWIRE_STOP_SIZE_V1, sized<dmawire_stop>, 0, 0},
     {"Give", DMAWIRE_IOC_GIVE, DMAWIRE_GIVE_SIZE_V1, sized<dmawire_give>, 0, 0},
     {"Take", DMAWIRE_IOC_TAKE, DMAWIRE_TAKE_SIZE_V1, sized<dmawire_take>, 0, 0},
+    {"Sync", DMAWIRE_IOC_SYNC, DMAWIRE_SYNC_SIZE_V1, sized<dmawire_sync>, 0, 0},
 };
 
 void set_size(std::vector<uint8_t>& request, size_t size) {
@@ -125,18 +127,26 @@ class EveryIoctl : public testing::TestWithParam<Command> {
 };
 
 TEST_P(EveryIoctl, SizeOfTheFirstVersionIsWhatTheHeaderSays) {
-  EXPECT_EQ(request_.size(), GetParam().first_size);
+  const bool has_grown =
+      GetParam().number == DMAWIRE_IOC_CREATE || GetParam().number == DMAWIRE_IOC_QUERY;
+  EXPECT_EQ(request_.size() > GetParam().first_size, has_grown);
 }
 
 class AnytimeIoctl : public EveryIoctl {};
 
 TEST_P(AnytimeIoctl, TakesTheFirstVersion) {
+  const size_t first = GetParam().first_size;
+  set_size(request_, first);
+  std::fill(request_.begin() + static_cast<ptrdiff_t>(first), request_.end(), uint8_t{0xab});
   EXPECT_EQ(issue(), 0);
+  EXPECT_TRUE(std::all_of(request_.begin() + static_cast<ptrdiff_t>(first), request_.end(),
+                          [](uint8_t byte) { return byte == 0xab; }));
   close_created();
 }
 
 TEST_P(EveryIoctl, RejectsShorterStructsWithEinval) {
-  for (size_t size : {size_t{0}, size_t{4}, request_.size() - 4, request_.size() - 1}) {
+  const size_t first = GetParam().first_size;
+  for (size_t size : {size_t{0}, size_t{4}, first - 4, first - 1}) {
     SCOPED_TRACE(size);
     set_size(request_, size);
     expect_refused(EINVAL);
@@ -175,7 +185,9 @@ TEST_P(EveryIoctl, RejectsStructsLongerThanAPageWithE2big) {
 }
 
 TEST_P(EveryIoctl, RejectsUnknownFlagsWithEinval) {
-  const uint32_t known = GetParam().number == DMAWIRE_IOC_CREATE ? DMAWIRE_CREATE_FOLIOS_64K : 0;
+  uint32_t known = GetParam().number == DMAWIRE_IOC_CREATE ? DMAWIRE_CREATE_FOLIOS_64K : 0;
+  if (GetParam().number == DMAWIRE_IOC_SYNC)
+    known = DMAWIRE_SYNC_RW | DMAWIRE_SYNC_END;
   for (uint32_t flags : {known + 1, 1u << 31, UINT32_MAX}) {
     SCOPED_TRACE(flags);
     memcpy(request_.data() + offsetof(dmawire_info, flags), &flags, sizeof(flags));
@@ -236,7 +248,7 @@ TEST(Ioctl, RejectsUnknownCommandsWithEnotty) {
   dmawire_info request = {};
   request.size = sizeof(request);
   for (unsigned long command :
-       {0ul, _IO(DMAWIRE_IOC_MAGIC, 0x0a) + 0ul, _IO(DMAWIRE_IOC_MAGIC, 0xff) + 0ul,
+       {0ul, _IO(DMAWIRE_IOC_MAGIC, 0x0b) + 0ul, _IO(DMAWIRE_IOC_MAGIC, 0xff) + 0ul,
         _IO(0xdb, 0x00) + 0ul, _IOWR(DMAWIRE_IOC_MAGIC, 0x00, dmawire_info) + 0ul}) {
     SCOPED_TRACE(command);
     EXPECT_EQ(call(device.get(), command, &request), ENOTTY);
@@ -284,7 +296,8 @@ TEST(IoctlInfo, CountsBuffersOfThisFileAndOfTheModule) {
 
   second.reset();
   EXPECT_EQ(info(device.get()).out_open_bytes, kPage);
-  EXPECT_EQ(after.out_backings, 1u << DMAWIRE_BACKING_PAGES);
+  EXPECT_EQ(after.out_backings,
+            1u << DMAWIRE_BACKING_PAGES | 1u << DMAWIRE_BACKING_MEMFD | 1u << DMAWIRE_BACKING_USER);
   EXPECT_EQ(after.out_reserved, 0u);
 }
 
@@ -346,7 +359,11 @@ TEST(IoctlCreate, RejectsFieldsItDoesNotKnowWithEinval) {
     void (*spoil)(dmawire_create&);
   } const cases[] = {
       {"reserved", [](dmawire_create& r) { r.reserved = 1; }},
-      {"backing", [](dmawire_create& r) { r.backing = 1; }},
+      {"reserved2", [](dmawire_create& r) { r.reserved2 = 1; }},
+      {"start", [](dmawire_create& r) { r.start = kPage; }},
+      {"memfd", [](dmawire_create& r) { r.memfd = 1; }},
+      {"no memfd", [](dmawire_create& r) { r.memfd = -1; }},
+      {"backing", [](dmawire_create& r) { r.backing = 3; }},
       {"huge backing", [](dmawire_create& r) { r.backing = UINT32_MAX; }},
       {"direction", [](dmawire_create& r) { r.direction = 3; }},
       {"huge direction", [](dmawire_create& r) { r.direction = UINT32_MAX; }},
@@ -478,6 +495,61 @@ TEST(IoctlQuery, AReadOnlyDescriptorForbidsWhatNeedsAWritableMapping) {
     EXPECT_EQ(answer.out_odirect_write, uint32_t{DMAWIRE_USABLE});
     EXPECT_EQ(answer.out_odirect_read, expected);
   }
+}
+
+dmawire_sync sync_request(int dmabuf) {
+  return {.size = sizeof(dmawire_sync), .flags = DMAWIRE_SYNC_RW, .fd = dmabuf};
+}
+
+TEST(IoctlSync, TakesAnyPartOfABuffer) {
+  const UniqueFd device = open_device();
+  const UniqueFd buffer = create_buffer(device.get(), 4 * kPage);
+  for (uint32_t access : {DMAWIRE_SYNC_READ, DMAWIRE_SYNC_WRITE, DMAWIRE_SYNC_RW}) {
+    for (uint32_t phase : {0, DMAWIRE_SYNC_END}) {
+      for (uint64_t offset : {uint64_t{0}, uint64_t{1}, uint64_t{kPage}, 4 * kPage - 1}) {
+        for (uint64_t length : {uint64_t{0}, uint64_t{1}, 4 * kPage - offset}) {
+          dmawire_sync request = sync_request(buffer.get());
+          request.flags = access | phase;
+          request.offset = offset;
+          request.length = length;
+          EXPECT_EQ(call(device.get(), DMAWIRE_IOC_SYNC, &request), 0) << offset << " " << length;
+        }
+      }
+    }
+  }
+}
+
+TEST(IoctlSync, RejectsWhatIsNoPartOfTheBufferWithEinval) {
+  const UniqueFd device = open_device();
+  const UniqueFd buffer = create_buffer(device.get(), 4 * kPage);
+  const struct {
+    uint64_t offset;
+    uint64_t length;
+  } cases[] = {{4 * kPage, 0},      {4 * kPage, 1},  {0, 4 * kPage + 1},
+               {1, 4 * kPage},      {UINT64_MAX, 0}, {UINT64_MAX, 1},
+               {kPage, UINT64_MAX}, {0, UINT64_MAX}, {UINT64_MAX - kPage + 1, 2 * kPage}};
+  for (const auto& test : cases) {
+    dmawire_sync request = sync_request(buffer.get());
+    request.offset = test.offset;
+    request.length = test.length;
+    EXPECT_EQ(call(device.get(), DMAWIRE_IOC_SYNC, &request), EINVAL)
+        << test.offset << " " << test.length;
+  }
+}
+
+TEST(IoctlSync, RejectsWhatItCannotSync) {
+  const UniqueFd device = open_device();
+  const UniqueFd buffer = create_buffer(device.get(), kPage);
+  dmawire_sync request = sync_request(buffer.get());
+  request.flags = DMAWIRE_SYNC_END;
+  EXPECT_EQ(call(device.get(), DMAWIRE_IOC_SYNC, &request), EINVAL) << "no access named";
+  request = sync_request(buffer.get());
+  request.reserved = 1;
+  EXPECT_EQ(call(device.get(), DMAWIRE_IOC_SYNC, &request), EINVAL);
+  request = sync_request(-1);
+  EXPECT_EQ(call(device.get(), DMAWIRE_IOC_SYNC, &request), EBADF);
+  request = sync_request(device.get());
+  EXPECT_EQ(call(device.get(), DMAWIRE_IOC_SYNC, &request), EINVAL);
 }
 
 }  // namespace

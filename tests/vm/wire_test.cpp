@@ -19,6 +19,7 @@
 #include <thread>
 
 #include "call_witness.hpp"
+#include "given_memory.hpp"
 #include "guest.hpp"
 #include "process.hpp"
 #include "transfer.hpp"
@@ -119,6 +120,26 @@ INSTANTIATE_TEST_SUITE_P(Every, WirePath,
 TEST_P(WirePath, DeliversAFileUnchanged) {
   const Outcome outcome = transfer(over_the_cards, {"--file", sample, "--tx", GetParam()});
   EXPECT_TRUE(outcome.verified()) << outcome.complaints() << outcome.sent << outcome.received;
+}
+
+TEST_P(WirePath, DeliversFromEveryBacking) {
+  const HugePages pages{2 * kMebibyte, 8};
+  ASSERT_TRUE(pages.available());
+  for (const std::string backing : {"memfd", "memfd:2M", "user"}) {
+    SCOPED_TRACE(backing);
+    const Outcome outcome =
+        transfer(over_the_cards, {"--file", sample, "--tx", GetParam(), "--backing", backing,
+                                  "--size", "60000", "--buffers", "100"});
+    EXPECT_TRUE(outcome.verified()) << outcome.complaints() << outcome.sent << outcome.received;
+  }
+}
+
+TEST(Wire, SaysThatThereAreNoHugePages) {
+  const HugePages pages{2 * kMebibyte, 0};
+  const Process::Result result =
+      run({"uring_app", "send", "192.0.2.2:9", "--file", sample, "--backing", "memfd:2M"});
+  EXPECT_EQ(result.status, 3);
+  EXPECT_NE(result.err.find("vm.nr_hugepages"), std::string::npos) << result.err;
 }
 
 TEST_P(WirePath, DeliversFramesOfAnOddSizeFromAPipe) {

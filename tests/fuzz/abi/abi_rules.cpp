@@ -4,7 +4,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <string>
 
 namespace dmawire::fuzz {
@@ -15,8 +17,8 @@ constexpr std::uint64_t folio = 65'536;
 
 constexpr int for_open[] = {ENOMEM, EMFILE, ENFILE};
 constexpr int for_info[] = {EINVAL, E2BIG, EFAULT};
-constexpr int for_create[] = {EINVAL, E2BIG, EFAULT, EOVERFLOW, EDQUOT,
-                              ENOMEM, EINTR, EMFILE, ENFILE};
+constexpr int for_create[] = {EINVAL, E2BIG,  EFAULT, EOVERFLOW, EDQUOT, ENOMEM,
+                              EINTR,  EMFILE, ENFILE, EBADF,     EACCES, EPERM};
 constexpr int for_query[] = {EINVAL, E2BIG, EFAULT, EBADF, EXDEV};
 constexpr int for_attach[] = {EINVAL, E2BIG,      EFAULT, EBADF,  EXDEV,
                               EBUSY,  EOPNOTSUPP, ENODEV, ENOMEM, EIO};
@@ -95,17 +97,33 @@ int refusal(const dmawire_info& info, Sized sized) {
   return info.flags != 0 ? EINVAL : 0;
 }
 
-int refusal(const dmawire_create& create, Sized sized) {
-  if (const int error = refusal(sized, DMAWIRE_CREATE_SIZE_V1, sizeof(create))) {
+int refusal(const dmawire_create& argument, Sized sized) {
+  if (const int error = refusal(sized, DMAWIRE_CREATE_SIZE_V1, sizeof(argument))) {
     return error;
   }
+  dmawire_create create{};  // what is not there is 0
+  std::memcpy(&create, &argument, std::min<std::size_t>(sized.size, sizeof(create)));
   if ((create.flags & ~std::uint32_t{DMAWIRE_CREATE_FOLIOS_64K}) != 0 || create.reserved != 0 ||
-      create.length == 0 || create.backing != DMAWIRE_BACKING_PAGES ||
+      create.reserved2 != 0 || create.length == 0 || create.backing > DMAWIRE_BACKING_USER ||
       create.direction > DMAWIRE_FROM_DEVICE || !node_exists(create.node) ||
       !fd_flags_are_good(create.fd_flags)) {
     return EINVAL;
   }
-  return created_length(create) == 0 ? EOVERFLOW : 0;
+  if (create.backing != DMAWIRE_BACKING_PAGES && (create.flags != 0 || create.node != -1)) {
+    return EINVAL;
+  }
+  switch (create.backing) {
+    case DMAWIRE_BACKING_MEMFD:
+      return create.start % page != 0 ? EINVAL : created_length(create) == 0 ? EOVERFLOW : 0;
+    case DMAWIRE_BACKING_USER:
+      return create.memfd != 0                                   ? EINVAL
+             : create.start + (create.length - 1) < create.start ? EOVERFLOW
+                                                                 : 0;
+    default:
+      return create.start != 0 || create.memfd != 0 ? EINVAL
+             : created_length(create) == 0          ? EOVERFLOW
+                                                    : 0;
+  }
 }
 
 int refusal(const dmawire_query& query, Sized sized, Kind kind) {
@@ -164,6 +182,20 @@ int refusal(const dmawire_status& status, Sized sized) {
   return status.flags != 0 ? EINVAL : 0;
 }
 
+int refusal(const dmawire_sync& sync, Sized sized, Kind kind, const BufferModel& buffer) {
+  if (const int error = refusal(sized, DMAWIRE_SYNC_SIZE_V1, sizeof(sync))) {
+    return error;
+  }
+  constexpr std::uint32_t known = DMAWIRE_SYNC_RW | DMAWIRE_SYNC_END;
+  if ((sync.flags & ~known) != 0 || (sync.flags & DMAWIRE_SYNC_RW) == 0 || sync.reserved != 0) {
+    return EINVAL;
+  }
+  if (const int error = refusal_of_fd(kind)) {
+    return error;
+  }
+  return sync.offset >= buffer.length || sync.length > buffer.length - sync.offset ? EINVAL : 0;
+}
+
 int refusal(const dmawire_uring_capture& argument, Sized sized) {
   if (const int error = refusal(sized, DMAWIRE_URING_CAPTURE_SIZE_V1, sizeof(argument))) {
     return error;
@@ -182,11 +214,12 @@ int refusal(const dmawire_uring_register& argument, Sized sized, Kind kind,
   if (const int error = refusal_of_fd(kind)) {
     return error;
   }
-  if (argument.offset >= buffer.length || argument.offset % page != 0 ||
-      argument.length % page != 0 || argument.length > buffer.length - argument.offset) {
+  if (argument.offset >= buffer.length || argument.offset % page != 0) {
     return EINVAL;
   }
-  return 0;
+  const std::uint64_t rest = buffer.length - argument.offset;
+  return argument.length > rest || (argument.length % page != 0 && argument.length != rest) ? EINVAL
+                                                                                            : 0;
 }
 
 int refusal(const dmawire_uring_unregister& argument, Sized sized) {
@@ -197,6 +230,9 @@ int refusal(const dmawire_uring_unregister& argument, Sized sized) {
 }
 
 std::uint64_t created_length(const dmawire_create& create) {
+  if (create.backing == DMAWIRE_BACKING_USER) {
+    return create.length;
+  }
   const std::uint64_t granule = (create.flags & DMAWIRE_CREATE_FOLIOS_64K) != 0 ? folio : page;
   return (create.length + granule - 1) / granule * granule;  // 0: it went around
 }
@@ -208,17 +244,24 @@ const char* complaint(const dmawire_query& answer, const BufferModel& buffer) {
   if (answer.out_direction != buffer.direction || answer.out_node != buffer.node) {
     return "QUERY: not the direction or node it was created with";
   }
-  if (answer.out_segments == 0 || answer.out_largest_segment % page != 0 ||
-      answer.out_largest_segment > buffer.length || answer.out_segments > buffer.length / page ||
+  const bool is_user = buffer.backing == DMAWIRE_BACKING_USER;
+  const std::uint64_t most_segments = buffer.length / page + (is_user ? 2 : 0);
+  if (answer.out_backing != buffer.backing || answer.out_segments == 0 ||
+      answer.out_largest_segment == 0 || (!is_user && answer.out_largest_segment % page != 0) ||
+      answer.out_largest_segment > buffer.length || answer.out_segments > most_segments ||
       answer.out_folios > buffer.length / folio) {
-    return "QUERY: segments or folios that such a buffer cannot have";
+    return "QUERY: a backing, segments or folios that such a buffer cannot have";
   }
-  const std::uint32_t writable = buffer.writable ? DMAWIRE_USABLE : DMAWIRE_READ_ONLY;
-  return answer.out_register != writable ? "QUERY: wrong verdict on registering" : nullptr;
+  const std::uint32_t verdict = is_user           ? DMAWIRE_WHERE_IT_IS
+                                : buffer.writable ? DMAWIRE_USABLE
+                                                  : DMAWIRE_READ_ONLY;
+  return answer.out_register != verdict ? "QUERY: wrong verdict on registering" : nullptr;
 }
 
 const char* complaint(const dmawire_info& answer) {
-  if (answer.out_backings != 1U << DMAWIRE_BACKING_PAGES || answer.out_reserved != 0) {
+  constexpr std::uint32_t backings =
+      1U << DMAWIRE_BACKING_PAGES | 1U << DMAWIRE_BACKING_MEMFD | 1U << DMAWIRE_BACKING_USER;
+  if (answer.out_backings != backings || answer.out_reserved != 0) {
     return "INFO: wrong backings, or out_reserved is not 0";
   }
   const bool fits = answer.out_open_bytes <= answer.out_bytes &&

@@ -20,6 +20,7 @@ struct BufferModel {
   std::uint32_t direction = 0;
   std::int32_t node = -1;
   bool writable = true;
+  std::uint32_t backing = DMAWIRE_BACKING_PAGES;
 };
 
 /// A struct's size as the caller says it, and whether all of what the kernel does not know is 0.
@@ -31,7 +32,7 @@ struct Sized {
 extern const std::span<const int> open_errors;
 extern const std::span<const int> info_errors;
 extern const std::span<const int> create_errors;
-extern const std::span<const int> query_errors;
+extern const std::span<const int> query_errors;  ///< and of DMAWIRE_IOC_SYNC
 extern const std::span<const int> attach_errors;
 extern const std::span<const int> detach_errors;
 extern const std::span<const int> start_errors;
@@ -56,6 +57,7 @@ int refusal(const dmawire_stop& stop, Sized sized);
 int refusal(const dmawire_give& give, Sized sized);
 int refusal(const dmawire_take& take, Sized sized);
 int refusal(const dmawire_status& status, Sized sized);
+int refusal(const dmawire_sync& sync, Sized sized, Kind kind, const BufferModel& buffer);
 int refusal(const dmawire_uring_capture& argument, Sized sized);
 int refusal(const dmawire_uring_register& argument, Sized sized, Kind kind,
             const BufferModel& buffer);

@@ -53,8 +53,8 @@ bool may_be_mapped(const Call& call, std::uint64_t length, const BufferModel& bu
     return true;
   }
   const auto offset = as<std::uint64_t>(call.get("offset"));
-  return (call.get("flags") & MAP_SHARED) != 0 && offset < buffer.length &&
-         length <= buffer.length - offset &&
+  return buffer.backing != DMAWIRE_BACKING_USER && (call.get("flags") & MAP_SHARED) != 0 &&
+         offset < buffer.length && length <= buffer.length - offset &&
          (buffer.writable || (call.get("prot") & PROT_WRITE) == 0);
 }
 
@@ -188,6 +188,21 @@ Target Executor::buffer(const Call& call) {
   }
 }
 
+int Executor::memfd(const Call& call) {
+  switch (call.get("memfd")) {
+    case 0:
+      return 0;
+    case 1:
+      return surroundings_.memfd.get();
+    case 2:
+      return surroundings_.file.get();
+    case 3:
+      return surroundings_.zeros.get();
+    default:
+      return descriptors_.find(Kind::ours, call.get("memfd")).fd;
+  }
+}
+
 Target Executor::any(const Call& call) {
   return descriptors_.find(static_cast<Kind>(as<std::uint64_t>(call.get("kind")) % 4),
                            call.get("fd"));
@@ -240,7 +255,10 @@ void Executor::create(const Call& call) {
                           .fd_flags = as<std::uint32_t>(call.get("fd_flags")),
                           .out_length = 0,
                           .out_fd = -1,
-                          .reserved = as<std::uint32_t>(call.get("reserved"))};
+                          .reserved = as<std::uint32_t>(call.get("reserved")),
+                          .start = as<std::uint64_t>(call.get("start")),
+                          .memfd = memfd(call),
+                          .reserved2 = 0};
   const int refused = refusal(argument, sized<dmawire_create>(call));
   const Target on = device(call);
   const int error = ioctl_with(call, on.fd, DMAWIRE_IOC_CREATE, argument);
@@ -259,11 +277,12 @@ void Executor::check_created(const dmawire_create& answer) {
                     {.length = answer.out_length,
                      .direction = answer.direction,
                      .node = answer.node,
-                     .writable = (answer.fd_flags & O_ACCMODE) == O_RDWR}};
+                     .writable = (answer.fd_flags & O_ACCMODE) == O_RDWR,
+                     .backing = answer.backing}};
   if (exact_ && answer.out_length != created_length(answer)) {
     complain("create: wrong out_length");
   }
-  if (exact_) {
+  if (exact_ && answer.backing == DMAWIRE_BACKING_PAGES) {
     check_zeros(made);
   }
   descriptors_.add(made);
@@ -320,7 +339,7 @@ void Executor::odd_ioctl(const Call& call) {
   const auto number = as<unsigned>(call.get("nr") & 0xff);
   const auto magic = as<unsigned>(call.get("magic") & 0xff);
   const auto shape = as<unsigned>(call.get("shape") & 0xffff);  // direction and size
-  if (magic != DMAWIRE_IOC_MAGIC || (number <= _IOC_NR(DMAWIRE_IOC_STATUS) && shape == 0)) {
+  if (magic != DMAWIRE_IOC_MAGIC || (number <= _IOC_NR(DMAWIRE_IOC_SYNC) && shape == 0)) {
     return;  // the kernel's own, for any file; or one that there is
   }
   const std::array<std::byte, 128> bytes{};
@@ -471,6 +490,18 @@ void Executor::pass(const Call& call) {
 void Executor::sync(const Call& call) {
   dma_buf_sync argument{.flags = as<__u64>(call.get("flags"))};
   judge(call.type, ioctl_with(call, buffer(call).fd, DMA_BUF_IOCTL_SYNC, argument), anything);
+}
+
+void Executor::sync_part(const Call& call) {
+  const Target synced = buffer(call);
+  dmawire_sync argument{.size = size_of_struct<dmawire_sync>(call),
+                        .flags = as<std::uint32_t>(call.get("flags")),
+                        .fd = synced.fd,
+                        .reserved = as<std::uint32_t>(call.get("reserved")),
+                        .offset = as<std::uint64_t>(call.get("offset")),
+                        .length = as<std::uint64_t>(call.get("length"))};
+  const int refused = refusal(argument, sized<dmawire_sync>(call), synced.kind, synced.buffer);
+  ioctl_of_capture(call, DMAWIRE_IOC_SYNC, argument, query_errors, refused);
 }
 
 void Executor::set_name(const Call& call) {
@@ -628,47 +659,27 @@ void Executor::import(const Call& call) {
 const std::vector<Executor::Handler>& Executor::handlers() {
   // In the order of grammar().
   static const std::vector<Handler> all{
-      &Executor::open,
-      &Executor::close,
-      &Executor::create,
-      &Executor::info,
-      &Executor::query,
-      &Executor::odd_ioctl,
-      &Executor::attach,
-      &Executor::detach,
-      &Executor::start,
-      &Executor::stop,
-      &Executor::give,
-      &Executor::take,
-      &Executor::status,
-      &Executor::foreign,
-      &Executor::other,
-      &Executor::dup,
-      &Executor::pass,
-      &Executor::sync,
-      &Executor::set_name,
-      &Executor::export_sync,
-      &Executor::seek,
-      &Executor::poke,
-      &Executor::map,
-      &Executor::touch_area,
-      &Executor::unmap,
-      &Executor::remap,
-      &Executor::protect,
-      &Executor::advise,
-      &Executor::fork_here,
-      &Executor::make_ring,
-      &Executor::end_ring,
-      &Executor::make_table,
-      &Executor::register_range,
-      &Executor::unregister,
-      &Executor::capture,
-      &Executor::odd_command,
-      &Executor::register_address,
-      &Executor::send,
-      &Executor::file,
-      &Executor::reap,
-      &Executor::drain,
+      &Executor::open,        &Executor::close,
+      &Executor::create,      &Executor::info,
+      &Executor::query,       &Executor::odd_ioctl,
+      &Executor::attach,      &Executor::detach,
+      &Executor::start,       &Executor::stop,
+      &Executor::give,        &Executor::take,
+      &Executor::status,      &Executor::foreign,
+      &Executor::other,       &Executor::dup,
+      &Executor::pass,        &Executor::sync,
+      &Executor::sync_part,   &Executor::set_name,
+      &Executor::export_sync, &Executor::seek,
+      &Executor::poke,        &Executor::map,
+      &Executor::touch_area,  &Executor::unmap,
+      &Executor::remap,       &Executor::protect,
+      &Executor::advise,      &Executor::fork_here,
+      &Executor::make_ring,   &Executor::end_ring,
+      &Executor::make_table,  &Executor::register_range,
+      &Executor::unregister,  &Executor::capture,
+      &Executor::odd_command, &Executor::register_address,
+      &Executor::send,        &Executor::file,
+      &Executor::reap,        &Executor::drain,
       &Executor::import,
   };
   return all;

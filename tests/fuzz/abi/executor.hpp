@@ -27,6 +27,7 @@ using Result = std::uint32_t;
 /// References: of a device, -1 is no descriptor, -2 a dma-buf, -3 a memfd; if there is no device
 /// yet, one is opened. Of a buffer, -1 is no descriptor, -2 one that is no dma-buf, -3 another
 /// exporter's. Of a ring, any number; if there is none yet, one is made, with a table of 4 slots.
+/// Of a memfd, 0 is none, 1 one that buffers can be made of, others are not.
 ///
 /// Lengths below 64 GiB are taken modulo 512 KiB, so that the 24 calls of an input have at most 12
 /// MiB; longer ones are more than any machine has.
@@ -59,6 +60,7 @@ class Executor {
   Target device(const Call& call);
   Target buffer(const Call& call);
   Target any(const Call& call);
+  int memfd(const Call& call);
   void check_zeros(const Target& buffer);
   void check_created(const dmawire_create& answer);
 
@@ -91,6 +93,7 @@ class Executor {
   void dup(const Call& call);
   void pass(const Call& call);
   void sync(const Call& call);
+  void sync_part(const Call& call);
   void set_name(const Call& call);
   void export_sync(const Call& call);
   void seek(const Call& call);

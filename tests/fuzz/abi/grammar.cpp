@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "input.hpp"
+#include "world.hpp"
 
 namespace dmawire::fuzz {
 namespace {
@@ -23,13 +24,17 @@ const Values lengths{{0,      1,      4095,    4096,    4097,      8192,     65'
                       -1,     -4096,  -4097,   -65'536, 1LL << 32, 1LL << 40}};
 const Values offsets{
     {0, 1, 4095, 4096, 8192, 61'440, 65'536, 1 << 20, -4096, -1, most, least, 1LL << 32}};
+// Of user memory they are addresses: in an area, at its end, and where nothing can be.
+constexpr auto area_1 = static_cast<std::int64_t>(arena::begin + arena::area_size);
+const Values starts{{0, 1, 4096, 65'536, area_1, area_1 + 1, area_1 + 4095, area_1 - 1,
+                     area_1 - 4096, most, least, -1, -4096, -131'072}};
 const Values directions{{0, 1, 2, 3, -1}};
 const Values nodes{{-1, 0, 1, 63, 1023, 1024, -2, INT32_MAX, INT32_MIN}};
 const Values fd_flags{{O_RDWR | O_CLOEXEC, O_RDWR, O_RDONLY, O_RDONLY | O_CLOEXEC, O_WRONLY,
                        O_ACCMODE, O_RDWR | O_NONBLOCK, O_RDWR | O_APPEND, -1}};
 // -1: the struct's own; others as they are.
-const Values sizes{{-1, 0,  4,  8,  15, 16, 31,   32,   40,   47,         48,
-                    56, 64, 71, 72, 80, 96, 4095, 4096, 4097, 0xffff'ffff}};
+const Values sizes{{-1, 0,  4,  8,  15, 16, 31, 32,   40,   47,   48,
+                    56, 60, 64, 71, 72, 80, 96, 4095, 4096, 4097, 0xffff'ffff}};
 const Values slots{{0, 1, 2, 3, 4, 7, 8, 0xffff, 0x7fff'ffff, 0xffff'ffff}};
 const Values indexes{{0, 1, 2, 3, 4095, 4096, 0xffff'ffff}};
 const Values rates{{0, 1, 100, 1000, 1'000'000, 1'000'001, 0xffff'ffff}};
@@ -81,6 +86,8 @@ const std::vector<CallType>& grammar() {
         {"node", &nodes, -1},
         {"fd_flags", &fd_flags, O_RDWR | O_CLOEXEC},
         {"reserved", &bits},
+        {"start", &starts},
+        {"memfd", &few},
         size,
         tail,
         pointer}},
@@ -100,6 +107,16 @@ const std::vector<CallType>& grammar() {
       {"dup", {buffer, {"how", &few}}},
       {"pass", {buffer, {"receive", &few, 1}}},
       {"sync", {buffer, {"flags", &syncs, DMA_BUF_SYNC_RW}, pointer}},
+      {"sync_part",
+       {device,
+        buffer,
+        {"flags", &syncs, DMA_BUF_SYNC_RW},
+        offset,
+        {"length", &lengths},
+        {"reserved", &bits},
+        size,
+        tail,
+        pointer}},
       {"set_name", {buffer, {"length", &few, 5}, pointer}},
       {"export_sync", {buffer, {"flags", &syncs, DMA_BUF_SYNC_RW}, pointer}},
       {"seek", {buffer, offset, {"whence", &whences, SEEK_END}}},

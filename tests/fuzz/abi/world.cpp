@@ -18,6 +18,7 @@
 #include <system_error>
 
 #include "abi.hpp"
+#include "given_memory.hpp"
 #include "guest.hpp"
 #include "loopback.hpp"
 #include "vgem.hpp"
@@ -172,7 +173,8 @@ void catch_faults() {
 Surroundings::Surroundings()
     : vgem(test::open_vgem()),
       zeros(::open("/dev/zero", O_RDWR | O_CLOEXEC)),
-      file(::memfd_create("file", MFD_CLOEXEC)) {
+      file(::memfd_create("file", MFD_CLOEXEC)),
+      memfd(test::make_memfd(64 * page)) {
   test::Loopback tcp;
   senders[0] = std::move(tcp.near);
   receivers[0] = std::move(tcp.far);

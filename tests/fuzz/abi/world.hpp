@@ -103,6 +103,7 @@ struct Surroundings {
   UniqueFd vgem;
   UniqueFd zeros;
   UniqueFd file;
+  UniqueFd memfd;            ///< of 64 pages, that buffers can be made of
   bool uring_takes_buffers;  ///< the kernel has what DMAWIRE_URING_CMD_* need
 };
 
