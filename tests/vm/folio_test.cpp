@@ -4,17 +4,16 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <netinet/tcp.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cstring>
 #include <vector>
 
 #include "../support/abi.hpp"
 #include "../support/guest.hpp"
+#include "../support/held_pages.hpp"
 #include "../support/loopback.hpp"
 #include "../support/mapped.hpp"
 #include "../support/slot_ring.hpp"
@@ -72,32 +71,6 @@ TEST(Folios, ComeBackAThousandTimes) {
     ASSERT_EQ(try_create(device.get(), kFolio * (1 + i % 20), DMAWIRE_CREATE_FOLIOS_64K), 0);
   EXPECT_GE(free_memory() + 48 * kMiB, before);
 }
-
-/// Pages out of a mapping that somebody else holds on to: they are in pipes.
-class HeldPages {
- public:
-  /// One page of each folio's worth of `mapping`.
-  explicit HeldPages(const Mapped& mapping) {
-    std::vector<iovec> pages;
-    for (size_t at = 0; at < mapping.size(); at += kFolio)
-      pages.push_back({mapping.bytes().data() + at, kPage});
-    constexpr size_t most = 256;
-    for (size_t i = 0; i < pages.size(); i += most) {
-      int ends[2] = {-1, -1};
-      EXPECT_EQ(pipe2(ends, O_CLOEXEC), 0);
-      fds_.emplace_back(ends[0]);
-      fds_.emplace_back(ends[1]);
-      EXPECT_GE(fcntl(ends[1], F_SETPIPE_SZ, kMiB), 0) << strerror(errno);
-      const size_t count = std::min(most, pages.size() - i);
-      EXPECT_EQ(vmsplice(ends[1], &pages[i], count, 0), static_cast<ssize_t>(count * kPage))
-          << strerror(errno);
-    }
-  }
-  [[nodiscard]] int first_pipe() const { return fds_.at(0).get(); }
-
- private:
-  std::vector<UniqueFd> fds_;
-};
 
 TEST(Folios, ArePartlyReplacedBySinglePagesWhereMemoryIsFragmented) {
   ModuleParameter limit("max_bytes", UINT64_MAX);

@@ -12,6 +12,8 @@ MACHINE_CMAKE=()
 MACHINE_QEMU=qemu-system-x86_64
 MACHINE_CONSOLE=ttyS0
 MACHINE_KVM=yes
+MACHINE_MEMORY=2G
+MACHINE_NODES=1
 MACHINE_GUEST=$PARTS/machine/pc.guest
 
 # Loaded by init before anything else. A name that is built into the kernel is fine.
@@ -44,13 +46,19 @@ machine_tools() { :; }
 #
 # machine_arguments ACCEL CPUS MEMORY: fills QEMU_ARGS. NIC eth0 becomes src's, eth1 dst's: in the order of the slots.
 machine_arguments() {
-	local accel=$1 cpus=$2 memory=$3
+	local accel=$1 cpus=$2 memory=$3 node share
 	QEMU_ARGS=(-machine q35 -device "intel-iommu,intremap=off" -m "$memory" -smp "$cpus")
 	case $accel in
 	kvm) QEMU_ARGS+=(-accel kvm -cpu host) ;;
 	tcg) QEMU_ARGS+=(-accel "tcg,thread=multi" -cpu "max,erms=off,fsrm=off") ;;
 	icount) QEMU_ARGS+=(-accel "tcg,thread=single" -cpu "max,fsrm=off,fsrs=off" -icount "shift=1,sleep=off") ;;
 	esac
+	share=$(($(numfmt --from=iec "$memory") / MACHINE_NODES))
+	for ((node = 0; MACHINE_NODES > 1 && node < MACHINE_NODES; node++)); do
+		QEMU_ARGS+=(
+			-object "memory-backend-ram,id=node$node,size=$share" -numa "node,nodeid=$node,cpus=$node,memdev=node$node"
+		)
+	done
 	# Without ROM files: nobody boots from these NICs.
 	QEMU_ARGS+=(
 		-netdev "hubport,id=src,hubid=0" -device "e1000e,netdev=src,mac=02:00:00:00:00:01,addr=0x10,romfile="

@@ -17,6 +17,7 @@ MACHINE_CMAKE=(
 MACHINE_QEMU=qemu-system-aarch64
 MACHINE_CONSOLE=ttyAMA0
 MACHINE_KVM=no
+MACHINE_MEMORY=1G
 MACHINE_GUEST=$PARTS/machine/pi.guest
 
 # The watchdog is what ends qemu after a panic.
