@@ -351,6 +351,9 @@ struct dmawire_create {
  *	the page size, or that of huge pages. The kernel picks an address that is
  *	only if it is told one (MAP_FIXED). 0 if the dma-buf cannot be mapped
  * @out_offset: how many bytes lie before it in its first page
+ * @out_segments_of: of how many pages its @out_segments are: entry i counts those of
+ *	at least 2^i and less than 2^(i + 1) pages. The first also counts parts of
+ *	one page, the last all that are longer
  *
  * Tells what a buffer is made of and what it, through this descriptor, can be
  * used for.
@@ -376,9 +379,10 @@ struct dmawire_query {
 	__u32 out_folios;
 	__u32 out_granule;
 	__u32 out_offset;
+	__u32 out_segments_of[16];
 };
 
-#define DMAWIRE_QUERY_SIZE_V1 72
+#define DMAWIRE_QUERY_SIZE_V1 136
 #define DMAWIRE_IOC_QUERY _IO(DMAWIRE_IOC_MAGIC, 0x02)
 
 /**

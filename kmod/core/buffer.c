@@ -2,8 +2,11 @@
 /*
  * Buffers: made of pages of some backing, charged to an open file.
  */
+#include <linux/array_size.h>
 #include <linux/err.h>
 #include <linux/limits.h>
+#include <linux/log2.h>
+#include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/nodemask.h>
 #include <linux/slab.h>
@@ -100,11 +103,14 @@ static unsigned long count_folios(const struct dmawire_buffer *buffer)
 
 static void dmawire_buffer_survey(struct dmawire_buffer *buffer)
 {
-	size_t run;
+	size_t run, size_class;
 
 	buffer->nr_folios = count_folios(buffer);
 	for (size_t at = 0; at < buffer->length; at += run) {
 		run = dmawire_buffer_contiguous(buffer, at, buffer->length - at);
+		size_class = ilog2(max(run >> PAGE_SHIFT, 1UL));
+		size_class = min(size_class, ARRAY_SIZE(buffer->nr_runs_of) - 1);
+		buffer->nr_runs_of[size_class]++;
 		buffer->nr_runs++;
 		buffer->largest_run = max(buffer->largest_run, run);
 	}

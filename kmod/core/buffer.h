@@ -22,6 +22,8 @@ struct page;
  * @quota: charged with @nr_pages
  * @largest_run: bytes in the longest physically contiguous run
  * @nr_runs: number of such runs
+ * @nr_runs_of: how many of them have 2^i pages and less than twice as many; the last
+ *	entry counts longer ones too
  * @nr_folios: number of folios of DMAWIRE_FOLIO_SIZE among @pages
  * @granule: bytes that the ends of a mapping must be multiples of; 0 if it cannot
  *	be mapped
@@ -45,6 +47,7 @@ struct dmawire_buffer {
 	struct dmawire_quota *quota;
 	size_t largest_run;
 	unsigned long nr_runs;
+	u32 nr_runs_of[16];
 	unsigned long nr_folios;
 	size_t granule;
 	int node;

@@ -186,6 +186,8 @@ static int dmawire_ioctl_query(struct dmawire_ioctl_call *call)
 	query->out_length = buffer->length;
 	query->out_largest_segment = buffer->largest_run;
 	query->out_segments = buffer->nr_runs;
+	static_assert(sizeof(query->out_segments_of) == sizeof(buffer->nr_runs_of));
+	memcpy(query->out_segments_of, buffer->nr_runs_of, sizeof(buffer->nr_runs_of));
 	query->out_mmap = mapping;
 	query->out_send = mapping;
 	query->out_register = into_mapping;
@@ -385,7 +387,7 @@ static const struct dmawire_ioctl_op dmawire_ioctl_ops[] = {
 		.min_size = DMAWIRE_QUERY_SIZE_V1,
 		.size = sizeof(struct dmawire_query),
 		.out_begin = offsetof(struct dmawire_query, out_backing),
-		.out_end = offsetofend(struct dmawire_query, out_offset),
+		.out_end = offsetofend(struct dmawire_query, out_segments_of),
 		.execute = dmawire_ioctl_query,
 	},
 	[_IOC_NR(DMAWIRE_IOC_ATTACH)] = {

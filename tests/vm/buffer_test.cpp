@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 
 #include "../support/abi.hpp"
 #include "../support/guest.hpp"
@@ -39,6 +40,16 @@ TEST_P(BufferOfSize, HasSegmentsThatAddUp) {
   EXPECT_LE(answer.out_largest_segment, answer.out_length);
   EXPECT_EQ(answer.out_largest_segment % kPage, 0u);
   EXPECT_GE(answer.out_largest_segment * answer.out_segments, answer.out_length);
+
+  uint64_t segments = 0;
+  uint64_t least = 0;
+  for (size_t i = 0; i < std::size(answer.out_segments_of); ++i) {
+    segments += answer.out_segments_of[i];
+    least += answer.out_segments_of[i] * (kPage << i);
+  }
+  EXPECT_EQ(segments, answer.out_segments);
+  EXPECT_LE(least, answer.out_length);
+  EXPECT_GT(2 * least, answer.out_length);
 }
 
 INSTANTIATE_TEST_SUITE_P(Sizes, BufferOfSize,

@@ -193,10 +193,10 @@ TEST_P(CapturePath, DeliversFramesFromEveryBacking) {
   ASSERT_TRUE(pages.available());
   for (const std::string backing : {"memfd", "memfd:2M", "user"}) {
     SCOPED_TRACE(backing);
-    Stream stream{{"--frames", "500", "--tx", GetParam(), "--backing", backing}};
+    Stream stream{{"--frames", many(500), "--tx", GetParam(), "--backing", backing}};
     ASSERT_NO_FATAL_FAILURE(stream.finish());
     stream.expect_adds_up();
-    EXPECT_EQ(stream.sent["sent_frames"], 500);
+    EXPECT_EQ(stream.sent["sent_frames"], fewer_if_watched(500));
   }
 }
 

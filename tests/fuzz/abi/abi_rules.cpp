@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
+#include <numeric>
 #include <string>
 
 namespace dmawire::fuzz {
@@ -249,6 +251,8 @@ const char* complaint(const dmawire_query& answer, const BufferModel& buffer) {
   if (answer.out_backing != buffer.backing || answer.out_segments == 0 ||
       answer.out_largest_segment == 0 || (!is_user && answer.out_largest_segment % page != 0) ||
       answer.out_largest_segment > buffer.length || answer.out_segments > most_segments ||
+      std::accumulate(std::begin(answer.out_segments_of), std::end(answer.out_segments_of), 0U) !=
+          answer.out_segments ||
       answer.out_folios > buffer.length / folio) {
     return "QUERY: a backing, segments or folios that such a buffer cannot have";
   }

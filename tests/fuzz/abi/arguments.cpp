@@ -129,7 +129,7 @@ static void relax() {
 }
 
 void Tearer::tear() {
-  constexpr std::uint32_t instead[] = {0, 0xffff'ffff, 1, 4096, 0x1'0000, 48, 72, 32};
+  constexpr std::uint32_t instead[] = {0, 0xffff'ffff, 1, 4096, 0x1'0000, 48, 136, 32};
   while (state_ == State::tearing) {
     random_ = random_ * 1'664'525 + 1'013'904'223;
     const std::atomic_ref word{words_[(random_ >> 8) % count_]};

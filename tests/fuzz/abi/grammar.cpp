@@ -33,8 +33,8 @@ const Values nodes{{-1, 0, 1, 63, 1023, 1024, -2, INT32_MAX, INT32_MIN}};
 const Values fd_flags{{O_RDWR | O_CLOEXEC, O_RDWR, O_RDONLY, O_RDONLY | O_CLOEXEC, O_WRONLY,
                        O_ACCMODE, O_RDWR | O_NONBLOCK, O_RDWR | O_APPEND, -1}};
 // -1: the struct's own; others as they are.
-const Values sizes{{-1, 0,  4,  8,  15, 16, 31, 32,   40,   47,   48,
-                    56, 60, 64, 71, 72, 80, 96, 4095, 4096, 4097, 0xffff'ffff}};
+const Values sizes{{-1, 0,  4,  8,  15,  16,  31,  32,   40,   47,   48,
+                    56, 60, 64, 96, 135, 136, 144, 4095, 4096, 4097, 0xffff'ffff}};
 const Values slots{{0, 1, 2, 3, 4, 7, 8, 0xffff, 0x7fff'ffff, 0xffff'ffff}};
 const Values indexes{{0, 1, 2, 3, 4095, 4096, 0xffff'ffff}};
 const Values rates{{0, 1, 100, 1000, 1'000'000, 1'000'001, 0xffff'ffff}};
