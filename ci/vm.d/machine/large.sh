@@ -7,6 +7,6 @@
 # shellcheck source=ci/vm.d/machine/pc.sh
 source "$PARTS/machine/pc.sh"
 
-MACHINE_MEMORY=8G
+MACHINE_MEMORY=9G
 MACHINE_NODES=2
 MACHINE_APPEND+=" hugepagesz=1G hugepages=2"

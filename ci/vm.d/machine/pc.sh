@@ -47,7 +47,7 @@ machine_tools() { :; }
 # machine_arguments ACCEL CPUS MEMORY: fills QEMU_ARGS. NIC eth0 becomes src's, eth1 dst's: in the order of the slots.
 machine_arguments() {
 	local accel=$1 cpus=$2 memory=$3 node share
-	QEMU_ARGS=(-machine q35 -device "intel-iommu,intremap=off" -m "$memory" -smp "$cpus")
+	QEMU_ARGS=(-machine q35 -device "intel-iommu,intremap=off" -m "$memory" -smp "$cpus,sockets=$MACHINE_NODES")
 	case $accel in
 	kvm) QEMU_ARGS+=(-accel kvm -cpu host) ;;
 	tcg) QEMU_ARGS+=(-accel "tcg,thread=multi" -cpu "max,erms=off,fsrm=off") ;;
