@@ -41,7 +41,8 @@
  *              memory is the caller's and pinned, the caller's RLIMIT_MEMLOCK
  *   EACCES     the memory given would be written, and the caller may not write it
  *   EPERM      the memory given could be taken away again
- *   ENOMEM     no memory, or none within the caller's memory cgroup
+ *   ENOMEM     no memory, none in one piece if that was asked for, or none
+ *              within the caller's memory cgroup
  *   EINTR      the caller was killed while memory was being allocated
  *   EMFILE     the caller has no free file descriptor
  *   ENFILE     the system has no free file
@@ -50,7 +51,8 @@
  *   EBUSY      another open file captures from this device; the dma-buf is
  *              attached already, to any device; the memory is the device's
  *              already or, to detach, still; the device runs already
- *   EOPNOTSUPP the device does not capture, or cannot do what is asked for
+ *   EOPNOTSUPP the device does not capture, or it or the kernel cannot do what is
+ *              asked for
  *   EAGAIN     as many captures are under way as a device can have; to take
  *              one: none is done, and the file is O_NONBLOCK
  *   ENODEV     the device is gone
@@ -66,7 +68,9 @@
  * that created it until it is gone. Pages that a network card or disk still
  * reads through a zero-copy request outlive the buffer and are freed after it.
  * Memory that the module allocates comes zeroed, and is charged to the creator's
- * memory cgroup.
+ * memory cgroup unless its backing says otherwise. A buffer of a CMA area is freed
+ * as a whole, when the last such request is done with its last page: until then it
+ * stays charged and keeps the module loaded.
  *
  * Memory that the caller gives stays what it is to its owner, and cannot be moved
  * or swapped out as long as the buffer lives: it counts against RLIMIT_MEMLOCK of
@@ -149,6 +153,7 @@ enum dmawire_direction {
  * @DMAWIRE_BACKING_MEMFD: a range of a memfd that the caller gives, of small pages
  *	or of huge ones
  * @DMAWIRE_BACKING_USER: memory of the calling process, wherever it begins and ends
+ * @DMAWIRE_BACKING_CONTIG: one physically contiguous piece of memory
  *
  * What each is for, and what it costs: docs/backings.md.
  */
@@ -156,6 +161,7 @@ enum dmawire_backing {
 	DMAWIRE_BACKING_PAGES = 0,
 	DMAWIRE_BACKING_MEMFD = 1,
 	DMAWIRE_BACKING_USER = 2,
+	DMAWIRE_BACKING_CONTIG = 3,
 };
 
 /**
@@ -167,6 +173,10 @@ enum dmawire_backing {
  * @DMAWIRE_WHERE_IT_IS: not by a mapping of the dma-buf: the kernel does not map
  *	memory of a process a second time. What this is asked for can be had from the
  *	memory where that process has it, by the rules for any memory of its kind
+ * @DMAWIRE_CANNOT_STAY: the memory is of a CMA area, out of which the kernel moves
+ *	what is pinned for long, and this cannot be moved. A writable mapping of it is
+ *	refused (EFAULT). One that can only be read must not be given to anything that
+ *	pins for long without writing: the kernel would try until the caller is killed
  *
  * Later versions may give other values; a program takes every value that is not
  * DMAWIRE_USABLE as "no".
@@ -176,6 +186,7 @@ enum dmawire_verdict {
 	DMAWIRE_READ_ONLY = 1,
 	DMAWIRE_KERNEL_LACKS_IT = 2,
 	DMAWIRE_WHERE_IT_IS = 3,
+	DMAWIRE_CANNOT_STAY = 4,
 };
 
 /**
@@ -227,6 +238,8 @@ struct dmawire_info {
 #define DMAWIRE_FEATURE_RATE 0x2
 /* Each of its frames begins with a struct dmawire_frame_header. */
 #define DMAWIRE_FEATURE_FRAME_HEADER 0x4
+/* Buffers for it can be of a CMA area (DMAWIRE_CREATE_CMA). */
+#define DMAWIRE_FEATURE_CMA 0x8
 
 #define DMAWIRE_INFO_SIZE_V1 96
 #define DMAWIRE_IOC_INFO _IO(DMAWIRE_IOC_MAGIC, 0x00)
@@ -247,10 +260,21 @@ struct dmawire_info {
  */
 #define DMAWIRE_CREATE_FOLIOS_64K 0x1
 
+/*
+ * A flag of struct dmawire_create for DMAWIRE_BACKING_CONTIG: take the memory from
+ * the device's CMA area, or from the default one (argument cma= of the kernel) if
+ * it has none.
+ *
+ * That was set aside when the machine started, so it is there when all other memory
+ * is in pieces. In exchange it can be sent, written to files and put into a slot
+ * (DMAWIRE_URING_CMD_REGISTER), but not be registered by address.
+ */
+#define DMAWIRE_CREATE_CMA 0x2
+
 /**
  * struct dmawire_create - ioctl(DMAWIRE_IOC_CREATE)
  * @size: sizeof(struct dmawire_create)
- * @flags: DMAWIRE_CREATE_FOLIOS_64K or 0
+ * @flags: DMAWIRE_CREATE_FOLIOS_64K, DMAWIRE_CREATE_CMA or 0
  * @length: bytes wanted, at least 1; rounded up to whole pages, except for
  *	DMAWIRE_BACKING_USER
  * @backing: enum dmawire_backing
@@ -305,8 +329,17 @@ struct dmawire_info {
  * a device whose caches are not the CPU's can be attached for writing only if it
  * begins and ends with a cache line, else EOPNOTSUPP.
  *
+ * DMAWIRE_BACKING_CONTIG: the memory is one segment (out_segments of struct
+ * dmawire_query), for devices that take no more. It is a block of the page
+ * allocator's, if that has one as large (4 MiB at most where pages are 4 KiB); or a
+ * range from which the kernel moves away what stands there, which is not charged to
+ * the memory cgroup. Only kernels that offer that to modules (7.3 does, 6.12 does
+ * not) have it; on others longer buffers are refused with EOPNOTSUPP. With
+ * DMAWIRE_CREATE_CMA it is of a CMA area, and @node is -1; where there is no such
+ * area, or the kernel has none for modules (6.12), EOPNOTSUPP.
+ *
  * Errors: EINVAL, E2BIG, EFAULT, EOVERFLOW, EDQUOT, ENOMEM, EINTR, EMFILE,
- * ENFILE, EBADF, EACCES, EPERM.
+ * ENFILE, EBADF, EACCES, EPERM, EOPNOTSUPP.
  */
 struct dmawire_create {
 	__u32 size;

@@ -11,6 +11,7 @@ static const struct dmawire_backing_ops *const backings[] = {
 	&dmawire_backing_pages,
 	&dmawire_backing_memfd,
 	&dmawire_backing_user,
+	&dmawire_backing_contig,
 };
 
 /**

@@ -2,12 +2,14 @@
 #ifndef DMAWIRE_BACKING_H
 #define DMAWIRE_BACKING_H
 
+#include <linux/mm_types.h>
 #include <linux/sizes.h>
 #include <linux/types.h>
 
 struct dmawire_buffer;
 struct dmawire_buffer_params;
 struct vm_area_struct;
+struct vm_fault;
 
 /* What DMAWIRE_CREATE_FOLIOS_64K promises. */
 #define DMAWIRE_FOLIO_SIZE SZ_64K
@@ -39,8 +41,16 @@ struct dmawire_backing_ops {
 extern const struct dmawire_backing_ops dmawire_backing_pages;
 extern const struct dmawire_backing_ops dmawire_backing_memfd;
 extern const struct dmawire_backing_ops dmawire_backing_user;
+extern const struct dmawire_backing_ops dmawire_backing_contig;
 
 const struct dmawire_backing_ops *dmawire_backing_find(u32 id);
 u32 dmawire_backing_mask(void);
+
+/* For backings whose pages are nobody else's and stand alone. */
+void dmawire_pages_free(struct page **pages, unsigned long nr_pages);
+vm_fault_t dmawire_pages_fault(struct vm_fault *vmf);
+int dmawire_pages_mmap(struct dmawire_buffer *buffer, struct vm_area_struct *vma);
+
+bool dmawire_backing_contig_is_cma(const struct vm_area_struct *vma);
 
 #endif /* DMAWIRE_BACKING_H */

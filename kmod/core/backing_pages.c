@@ -83,7 +83,8 @@ static unsigned long alloc_folios(struct page **pages, unsigned long nr_pages,
 	return done;
 }
 
-static void free_pages_of(struct page **pages, unsigned long nr_pages)
+/* Whoever else holds one keeps it. */
+void dmawire_pages_free(struct page **pages, unsigned long nr_pages)
 {
 	while (nr_pages) {
 		unsigned long batch = min(nr_pages, DMAWIRE_FREE_BATCH);
@@ -141,16 +142,16 @@ static int dmawire_backing_pages_alloc(struct dmawire_buffer *buffer,
 	return 0;
 
 err_free_pages:
-	free_pages_of(pages, done);
+	dmawire_pages_free(pages, done);
 	return ret;
 }
 
 static void dmawire_backing_pages_free(struct dmawire_buffer *buffer)
 {
-	free_pages_of(buffer->pages, buffer->nr_pages);
+	dmawire_pages_free(buffer->pages, buffer->nr_pages);
 }
 
-static vm_fault_t dmawire_backing_pages_fault(struct vm_fault *vmf)
+vm_fault_t dmawire_pages_fault(struct vm_fault *vmf)
 {
 	struct vm_area_struct *vma = vmf->vma;
 	struct dmawire_buffer *buffer = vma->vm_private_data;
@@ -179,16 +180,15 @@ static vm_fault_t dmawire_backing_pages_fault(struct vm_fault *vmf)
  * Pages with a struct page, reference-counted: no VM_IO, no VM_PFNMAP and no
  * page_mkwrite, each of which would forbid pinning them for long.
  */
-static const struct vm_operations_struct dmawire_backing_pages_vm_ops = {
-	.fault = dmawire_backing_pages_fault,
+static const struct vm_operations_struct dmawire_pages_vm_ops = {
+	.fault = dmawire_pages_fault,
 };
 
-static int dmawire_backing_pages_mmap(struct dmawire_buffer *buffer,
-				      struct vm_area_struct *vma)
+int dmawire_pages_mmap(struct dmawire_buffer *buffer, struct vm_area_struct *vma)
 {
 	/* VM_MIXEDMAP is what vm_insert_pages() wants, and cannot set itself. */
 	vm_flags_set(vma, VM_MIXEDMAP);
-	vma->vm_ops = &dmawire_backing_pages_vm_ops;
+	vma->vm_ops = &dmawire_pages_vm_ops;
 	/* Lives as long as vma->vm_file, which is the dma-buf's. */
 	vma->vm_private_data = buffer;
 	return 0;
@@ -199,5 +199,5 @@ const struct dmawire_backing_ops dmawire_backing_pages = {
 	.init = dmawire_backing_pages_init,
 	.alloc = dmawire_backing_pages_alloc,
 	.free = dmawire_backing_pages_free,
-	.mmap = dmawire_backing_pages_mmap,
+	.mmap = dmawire_pages_mmap,
 };

@@ -91,6 +91,25 @@ static int pin(struct dmawire_buffer *buffer)
 	return 0;
 }
 
+/*
+ * Memory of a CMA area that would be pinned for reading: nothing but a signal would
+ * end that. For writing the kernel refuses it itself.
+ */
+static bool cannot_stay(const struct dmawire_buffer *buffer)
+{
+	const u64 end = buffer->start + buffer->length;
+	struct vm_area_struct *vma;
+	bool found = false;
+
+	mmap_read_lock(current->mm);
+	for (vma = find_vma(current->mm, buffer->start);
+	     vma && vma->vm_start < end && !found;
+	     vma = find_vma(current->mm, vma->vm_end))
+		found = dmawire_backing_contig_is_cma(vma);
+	mmap_read_unlock(current->mm);
+	return found;
+}
+
 static int dmawire_backing_user_alloc(struct dmawire_buffer *buffer,
 				      const struct dmawire_buffer_params *params)
 {
@@ -100,7 +119,7 @@ static int dmawire_backing_user_alloc(struct dmawire_buffer *buffer,
 	if (ret)
 		return ret;
 
-	ret = pin(buffer);
+	ret = buffer->read_only && cannot_stay(buffer) ? -EFAULT : pin(buffer);
 	if (ret)
 		dmawire_memlock_uncharge(&buffer->memlock);
 	return ret;

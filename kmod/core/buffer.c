@@ -15,6 +15,7 @@
 
 #include "backing.h"
 #include "buffer.h"
+#include "limbo.h"
 #include "quota.h"
 
 /*
@@ -57,7 +58,8 @@ static int dmawire_buffer_init(struct dmawire_buffer *buffer,
 
 	buffer->backing = dmawire_backing_find(params->backing);
 	if (!buffer->backing || params->direction > DMAWIRE_FROM_DEVICE ||
-	    !node_is_valid(params->node) || !params->length)
+	    !node_is_valid(params->node) || !params->length ||
+	    (params->cma && params->backing != DMAWIRE_BACKING_CONTIG))
 		return -EINVAL;
 	buffer->granule = PAGE_SIZE;
 	buffer->node = params->node;
@@ -127,7 +129,7 @@ static u64 bytes_held(const struct dmawire_buffer *buffer)
  * @params: what is asked for, straight from user space
  *
  * Return: the buffer, which the caller owns, or an ERR_PTR: -EINVAL, -EOVERFLOW,
- * -EDQUOT, -ENOMEM or -EINTR, and nothing is left behind.
+ * -EDQUOT, -ENOMEM or whatever the backing says, and nothing is left behind.
  */
 struct dmawire_buffer *
 dmawire_buffer_create(struct dmawire_quota *quota,
@@ -189,8 +191,21 @@ size_t dmawire_buffer_contiguous(const struct dmawire_buffer *buffer,
 	return min(length, most);
 }
 
-/* The caller vouches that no mapping, attachment or vmap of it is left. */
+/**
+ * dmawire_buffer_destroy - have done with a buffer
+ * @buffer: no mapping, attachment or vmap of it is left
+ *
+ * It is freed at once, or, if all its pages must be free for that, when they are.
+ */
 void dmawire_buffer_destroy(struct dmawire_buffer *buffer)
+{
+	if (buffer->cma)
+		dmawire_limbo_add(buffer);
+	else
+		dmawire_buffer_free(buffer);
+}
+
+void dmawire_buffer_free(struct dmawire_buffer *buffer)
 {
 	buffer->backing->free(buffer);
 	kvfree(buffer->pages);

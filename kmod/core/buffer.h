@@ -3,10 +3,12 @@
 #define DMAWIRE_BUFFER_H
 
 #include <linux/dma-direction.h>
+#include <linux/list.h>
 #include <linux/types.h>
 
 #include "memlock.h"
 
+struct cma;
 struct dmawire_backing_ops;
 struct dmawire_quota;
 struct file;
@@ -33,6 +35,9 @@ struct page;
  * @file: what @pages belong to, if they are a file's
  * @start: where in @file, or the address in the process whose memory it is
  * @memlock: for @pages that were not allocated but pinned
+ * @cma: the area that @pages are of, or NULL. They go back there together, when
+ *	nobody else has any
+ * @limbo: in the list of those that wait for that
  * @is_target: bit 0: a capture queue has it attached; changes atomically
  *
  * Nothing else in here changes between creation and destruction, so it needs no
@@ -56,6 +61,8 @@ struct dmawire_buffer {
 	struct file *file;
 	u64 start;
 	struct dmawire_memlock memlock;
+	struct cma *cma;
+	struct list_head limbo;
 	unsigned long is_target;
 };
 
@@ -76,6 +83,8 @@ struct dmawire_range {
  * @direction: enum dmawire_direction
  * @node: NUMA node or NUMA_NO_NODE
  * @folios: as DMAWIRE_CREATE_FOLIOS_64K
+ * @cma: as DMAWIRE_CREATE_CMA
+ * @cma_area: the one to take it from, or NULL if there is none
  * @writable: whether CPU or device is to write it
  * @start: where memory that is there already begins
  * @memfd: in which file
@@ -86,6 +95,8 @@ struct dmawire_buffer_params {
 	u32 direction;
 	s32 node;
 	bool folios;
+	bool cma;
+	struct cma *cma_area;
 	bool writable;
 	u64 start;
 	s32 memfd;
@@ -98,6 +109,7 @@ struct dmawire_buffer *
 dmawire_buffer_create(struct dmawire_quota *quota,
 		      const struct dmawire_buffer_params *params);
 void dmawire_buffer_destroy(struct dmawire_buffer *buffer);
+void dmawire_buffer_free(struct dmawire_buffer *buffer);
 
 bool dmawire_buffer_is_whole_pages(const struct dmawire_buffer *buffer);
 size_t dmawire_buffer_contiguous(const struct dmawire_buffer *buffer,

@@ -31,6 +31,7 @@
 #include "queue.h"
 #include "target.h"
 
+struct cma;
 struct dmawire_fence;
 
 enum dmawire_state {
@@ -74,6 +75,7 @@ struct dmawire_capture {
  * struct dmawire_queue - captures of a device
  * @device: whose it is
  * @dev: does the DMA, or NULL
+ * @cma_area: memory that was set aside for @dev, or for all; or NULL
  * @params: the driver's
  * @mutex: see above
  * @owner: who attached dma-bufs, or NULL; changes under both locks
@@ -97,6 +99,7 @@ struct dmawire_capture {
 struct dmawire_queue {
 	struct dmawire_device *device;
 	struct device *dev;
+	struct cma *cma_area;
 	struct dmawire_device_params params;
 	struct mutex mutex; /* see above */
 	const void *owner;

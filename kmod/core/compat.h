@@ -8,7 +8,10 @@
 #define DMAWIRE_COMPAT_H
 
 #include <linux/bits.h>
+#include <linux/cma.h>
+#include <linux/dma-map-ops.h>
 #include <linux/fs.h>
+#include <linux/gfp.h>
 #include <linux/io_uring/cmd.h>
 #include <linux/module.h>
 #include <linux/slab.h>
@@ -67,6 +70,47 @@ static inline int dmawire_compat_unsupported(struct io_uring_cmd *cmd, ...)
 
 #ifndef DMAWIRE_HAVE_VFS_MMAP
 #define vfs_mmap(file, vma) call_mmap(file, vma)
+#endif
+
+/* Contiguous memory beyond the page allocator's blocks: not always for modules. */
+#ifdef DMAWIRE_HAVE_ALLOC_CONTIG_PAGES
+#define DMAWIRE_COMPAT_HAS_ALLOC_CONTIG_PAGES true
+#else
+#define DMAWIRE_COMPAT_HAS_ALLOC_CONTIG_PAGES false
+#undef alloc_contig_pages
+#define alloc_contig_pages dmawire_compat_no_contig_pages
+static inline struct page *
+dmawire_compat_no_contig_pages(unsigned long nr_pages, gfp_t gfp, int node,
+			       nodemask_t *nodemask)
+{
+	return NULL;
+}
+#endif
+
+/* The same of memory that was set aside, which not every kernel has. */
+#ifndef DMAWIRE_HAVE_CMA
+#define dev_get_cma_area dmawire_compat_no_cma_area
+#define cma_alloc dmawire_compat_no_cma_alloc
+#define cma_release dmawire_compat_no_cma_release
+static inline struct cma *dmawire_compat_no_cma_area(struct device *dev)
+{
+	return NULL;
+}
+
+static inline struct page *dmawire_compat_no_cma_alloc(struct cma *cma,
+						       unsigned long count,
+						       unsigned int align,
+						       bool no_warn)
+{
+	return NULL;
+}
+
+static inline bool dmawire_compat_no_cma_release(struct cma *cma,
+						 const struct page *pages,
+						 unsigned long count)
+{
+	return false;
+}
 #endif
 
 /* Where there are no huge pages no file has any, and this is never evaluated. */

@@ -94,6 +94,8 @@ static int dmawire_ioctl_info(struct dmawire_ioctl_call *call)
 	info->out_open_bytes = open.bytes;
 	info->out_open_buffers = open.buffers;
 	tell_of_device(info, dmawire_queue_params(call->open->queue));
+	if (dmawire_queue_cma_area(call->open->queue))
+		info->out_features |= DMAWIRE_FEATURE_CMA;
 	return 0;
 }
 
@@ -115,6 +117,8 @@ create_dmabuf(struct dmawire_open *open, const struct dmawire_create *create)
 		.direction = create->direction,
 		.node = create->node,
 		.folios = create->flags & DMAWIRE_CREATE_FOLIOS_64K,
+		.cma = create->flags & DMAWIRE_CREATE_CMA,
+		.cma_area = dmawire_queue_cma_area(open->queue),
 		.writable = writable || create->direction != DMAWIRE_TO_DEVICE,
 		.start = create->start,
 		.memfd = create->memfd,
@@ -138,8 +142,9 @@ static int dmawire_ioctl_create(struct dmawire_ioctl_call *call)
 	struct dma_buf *dmabuf;
 	int fd;
 
-	if (create->flags & ~DMAWIRE_CREATE_FOLIOS_64K || create->reserved ||
-	    create->reserved2 || !fd_flags_are_valid(create->fd_flags))
+	if (create->flags & ~(DMAWIRE_CREATE_FOLIOS_64K | DMAWIRE_CREATE_CMA) ||
+	    create->reserved || create->reserved2 ||
+	    !fd_flags_are_valid(create->fd_flags))
 		return -EINVAL;
 
 	/* First, because it costs least. */
@@ -160,6 +165,17 @@ static int dmawire_ioctl_create(struct dmawire_ioctl_call *call)
 	return 0;
 }
 
+/* What a mapping can be used for; or to be written to, with @into. */
+static u32 judge_mapping(const struct dma_buf *dmabuf,
+			 const struct dmawire_buffer *buffer, bool into)
+{
+	if (!buffer->backing->mmap)
+		return DMAWIRE_WHERE_IT_IS;
+	if (into && !dmawire_dmabuf_is_writable(dmabuf))
+		return DMAWIRE_READ_ONLY;
+	return DMAWIRE_USABLE;
+}
+
 static int dmawire_ioctl_query(struct dmawire_ioctl_call *call)
 {
 	struct dmawire_query *query = &call->arg.query;
@@ -175,11 +191,8 @@ static int dmawire_ioctl_query(struct dmawire_ioctl_call *call)
 		return PTR_ERR(dmabuf);
 
 	buffer = dmawire_dmabuf_buffer(dmabuf);
-	mapping = buffer->backing->mmap ? DMAWIRE_USABLE : DMAWIRE_WHERE_IT_IS;
-	/* io_uring pins what is registered for writing, whatever it is used for. */
-	into_mapping = mapping;
-	if (mapping == DMAWIRE_USABLE && !dmawire_dmabuf_is_writable(dmabuf))
-		into_mapping = DMAWIRE_READ_ONLY;
+	mapping = judge_mapping(dmabuf, buffer, false);
+	into_mapping = judge_mapping(dmabuf, buffer, true);
 	query->out_backing = buffer->backing->id;
 	query->out_direction = buffer->direction;
 	query->out_node = buffer->node;
@@ -190,7 +203,8 @@ static int dmawire_ioctl_query(struct dmawire_ioctl_call *call)
 	memcpy(query->out_segments_of, buffer->nr_runs_of, sizeof(buffer->nr_runs_of));
 	query->out_mmap = mapping;
 	query->out_send = mapping;
-	query->out_register = into_mapping;
+	/* io_uring pins what is registered for writing, whatever it is used for. */
+	query->out_register = buffer->cma ? DMAWIRE_CANNOT_STAY : into_mapping;
 	query->out_odirect_write = mapping;
 	query->out_odirect_read = into_mapping;
 	query->out_direct = dmawire_uring_can_register() ?

@@ -7,6 +7,7 @@
 
 #include "../drivers/pattern.h"
 #include "device.h"
+#include "limbo.h"
 
 static int __init dmawire_init(void)
 {
@@ -25,12 +26,14 @@ static int __init dmawire_init(void)
 
 /*
  * Every open file and every dma-buf holds the module, and so does every driver,
- * so none is left here.
+ * so none is left here. So does every buffer in limbo, but perhaps not the work
+ * that has just let go of the last.
  */
 static void __exit dmawire_exit(void)
 {
 	dmawire_pattern_exit();
 	dmawire_device_exit();
+	dmawire_limbo_exit();
 }
 
 module_init(dmawire_init);

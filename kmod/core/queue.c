@@ -5,6 +5,7 @@
  */
 #include <linux/cleanup.h>
 #include <linux/dma-buf.h>
+#include <linux/dma-map-ops.h>
 #include <linux/err.h>
 #include <linux/list.h>
 #include <linux/mm.h>
@@ -55,6 +56,7 @@ dmawire_queue_create(struct dmawire_device *device, struct device *dev,
 
 	queue->device = device;
 	queue->dev = params->cpu_fills ? NULL : dev;
+	queue->cma_area = dev_get_cma_area(dev);
 	queue->params = *params;
 	mutex_init(&queue->mutex);
 	xa_init_flags(&queue->targets, XA_FLAGS_ALLOC);
@@ -86,6 +88,12 @@ const struct dmawire_device_params *
 dmawire_queue_params(const struct dmawire_queue *queue)
 {
 	return &queue->params;
+}
+
+/* Where contiguous memory for the device was set aside, or NULL. */
+struct cma *dmawire_queue_cma_area(const struct dmawire_queue *queue)
+{
+	return queue->cma_area;
 }
 
 /* Brings all captures of a list back with an error. */

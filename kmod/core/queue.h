@@ -4,6 +4,7 @@
 
 #include <linux/types.h>
 
+struct cma;
 struct device;
 struct dma_buf;
 struct dmawire_device;
@@ -83,6 +84,8 @@ dmawire_queue_create(struct dmawire_device *device, struct device *dev,
 void dmawire_queue_shut(struct dmawire_queue *queue);
 void dmawire_queue_fail(struct dmawire_queue *queue);
 void dmawire_queue_destroy(struct dmawire_queue *queue);
+
+struct cma *dmawire_queue_cma_area(const struct dmawire_queue *queue);
 
 const struct dmawire_device_params *
 dmawire_queue_params(const struct dmawire_queue *queue);
