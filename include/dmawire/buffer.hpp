@@ -12,11 +12,18 @@ namespace dmawire {
 class Buffer {
  public:
   enum class Kind { dma_buf, memfd };
+  /// What the kernel does with the pages of its mappings, as far as that is known.
+  enum class Pages {
+    pinned,     ///< registers them by address
+    looked_up,  ///< finds them at each request, but cannot pin them for long: memory of a CMA area
+    none,       ///< there are none to send from or to write to disk; the CPU can copy
+  };
 
   /// @param length  bytes, a multiple of the page size
   /// @param page    the size of the pages it can be mapped in, if they are huge
-  Buffer(UniqueFd fd, std::size_t length, Kind kind, std::size_t page = 1) noexcept
-      : fd_(std::move(fd)), length_(length), page_(page), kind_(kind) {}
+  Buffer(UniqueFd fd, std::size_t length, Kind kind, std::size_t page = 1,
+         Pages pages = Pages::pinned) noexcept
+      : fd_(std::move(fd)), length_(length), page_(page), kind_(kind), pages_(pages) {}
   /// A dma-buf of memory of this process, which can be mapped nowhere else.
   Buffer(UniqueFd dma_buf, Mapping memory) noexcept
       : fd_(std::move(dma_buf)),
@@ -36,12 +43,14 @@ class Buffer {
   [[nodiscard]] std::size_t length() const noexcept { return length_; }
   [[nodiscard]] Kind kind() const noexcept { return kind_; }
   [[nodiscard]] std::size_t page() const noexcept { return page_; }
+  [[nodiscard]] Pages pages() const noexcept { return pages_; }
 
  private:
   UniqueFd fd_;
   std::size_t length_;
   std::size_t page_ = 1;
   Kind kind_;
+  Pages pages_ = Pages::pinned;
   Mapping memory_;
 };
 

@@ -30,9 +30,11 @@ class Device {
   explicit Device(std::string node = default_node);
 
   /// A zeroed buffer of `length` bytes rounded up to whole pages, or to what `flags`
-  /// (DMAWIRE_CREATE_*) ask for. Throws Error.
+  /// (DMAWIRE_CREATE_*) ask for. Throws Error, of the kind `impossible` if device or kernel have no
+  /// such memory.
   [[nodiscard]] Buffer create(std::size_t length, dmawire_direction direction,
-                              std::uint32_t flags = 0) const;
+                              std::uint32_t flags = 0,
+                              dmawire_backing backing = DMAWIRE_BACKING_PAGES) const;
   /// The memory of a memfd, all of it, as a buffer; it is sealed so that it cannot shrink. Counts
   /// against the limit of locked memory. Throws Error.
   [[nodiscard]] Buffer create_from(const Buffer& memfd, dmawire_direction direction) const;

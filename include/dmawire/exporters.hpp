@@ -30,11 +30,13 @@ enum class Layout {
 
 /// Where the module takes the memory of a buffer from; docs/backings.md compares them.
 enum class Backing {
-  pages,     ///< the kernel's page allocator
-  memfd,     ///< a memfd of small pages
-  memfd_2m,  ///< a memfd of pages of 2 MiB, from those that are set aside
-  memfd_1g,  ///< of 1 GiB
-  user,      ///< this process's own
+  pages,       ///< the kernel's page allocator
+  memfd,       ///< a memfd of small pages
+  memfd_2m,    ///< a memfd of pages of 2 MiB, from those that are set aside
+  memfd_1g,    ///< of 1 GiB
+  user,        ///< this process's own
+  contig,      ///< one physical piece for each buffer
+  contig_cma,  ///< the same of the CMA area
 };
 
 [[nodiscard]] std::string_view name(Exporter exporter) noexcept;

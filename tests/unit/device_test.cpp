@@ -116,6 +116,8 @@ TEST(Device, AsksForWhatTheHeaderSpecifies) {
   (void)device.create(5000, DMAWIRE_FROM_DEVICE, DMAWIRE_CREATE_FOLIOS_64K);
   EXPECT_EQ(asked.flags, unsigned{DMAWIRE_CREATE_FOLIOS_64K});
 
+  EXPECT_EQ(buffer.pages(), Buffer::Pages::pinned);
+
   const Buffer memfd = Buffer::memfd(8192);
   EXPECT_EQ(device.create_from(memfd, DMAWIRE_FROM_DEVICE).length(), 8192U);
   EXPECT_EQ(asked.backing, unsigned{DMAWIRE_BACKING_MEMFD});
@@ -130,6 +132,42 @@ TEST(Device, AsksForWhatTheHeaderSpecifies) {
   EXPECT_EQ(asked.start, address);
   EXPECT_EQ(asked.length, 4096U);
   EXPECT_EQ(asked.memfd, 0);
+}
+
+TEST(Device, AsksWhatBuffersOfOneSegmentCanBeUsedFor) {
+  FakeSys fake;
+  fake->open = open_null;
+  const Device device;
+  static dmawire_create asked;
+  static unsigned registering;
+  fake->ioctl = [](int, unsigned long command, void* argument) {
+    if (command == DMAWIRE_IOC_CREATE) {
+      auto* request = static_cast<dmawire_create*>(argument);
+      asked = *request;
+      request->out_fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+    } else {
+      EXPECT_EQ(command, static_cast<unsigned long>(DMAWIRE_IOC_QUERY));
+      static_cast<dmawire_query*>(argument)->out_register = registering;
+    }
+    return 0;
+  };
+  const auto create = [&](std::uint32_t flags) {
+    return device.create(4096, DMAWIRE_FROM_DEVICE, flags, DMAWIRE_BACKING_CONTIG);
+  };
+  registering = DMAWIRE_USABLE;
+  EXPECT_EQ(create(0).pages(), Buffer::Pages::pinned);
+  EXPECT_EQ(asked.backing, unsigned{DMAWIRE_BACKING_CONTIG});
+  registering = DMAWIRE_CANNOT_STAY;
+  EXPECT_EQ(create(DMAWIRE_CREATE_CMA).pages(), Buffer::Pages::looked_up);
+  EXPECT_EQ(asked.flags, unsigned{DMAWIRE_CREATE_CMA});
+
+  fake->ioctl = fail_ioctl<EOPNOTSUPP>;
+  try {
+    (void)create(DMAWIRE_CREATE_CMA);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), Error::Kind::impossible);
+  }
 }
 
 }  // namespace

@@ -20,6 +20,7 @@
 
 #include "fake_sys.hpp"
 #include "loopback.hpp"
+#include "message_of.hpp"
 
 namespace dmawire::test {
 namespace {
@@ -208,6 +209,44 @@ std::vector<char> numbered(std::uint32_t count, std::size_t length) {
     bytes.insert(bytes.end(), length, static_cast<char>(number));
   }
   return bytes;
+}
+
+/// Memory whose pages the kernel has no such use for.
+FramePool pool_of(Buffer::Pages pages) {
+  Buffer memfd = Buffer::memfd(pool_size * frame_length);
+  std::vector<Buffer> buffers;
+  buffers.emplace_back(UniqueFd{::dup(memfd.fd())}, memfd.length(), Buffer::Kind::memfd, 1, pages);
+  return {std::move(buffers), frame_length, pool_size / 2};
+}
+
+TEST(MakeSender, RefusesMemoryThatThePathCannotSendFrom) {
+  const Loopback connection;
+  const std::array sockets{connection.near.get()};
+  const auto refusal = [&](Path path, Buffer::Pages pages) {
+    FramePool pool = pool_of(pages);
+    return message_of([&] { (void)make_sender(path, sockets, pool, {}); });
+  };
+  EXPECT_NE(refusal(Path::fixed, Buffer::Pages::looked_up).find("CMA area"), std::string::npos);
+  for (const Path path : {Path::plain, Path::msg, Path::copy}) {
+    EXPECT_EQ(refusal(path, Buffer::Pages::looked_up), "no error") << name(path);
+  }
+  for (const Path path : {Path::direct, Path::fixed, Path::plain, Path::msg}) {
+    EXPECT_NE(refusal(path, Buffer::Pages::none).find("no pages"), std::string::npos) << name(path);
+  }
+  EXPECT_EQ(refusal(Path::copy, Buffer::Pages::none), "no error");
+}
+
+TEST(ChooseSender, SaysWhyTheMemoryAllowsNoBetterPath) {
+  const Loopback connection;
+  const std::array sockets{connection.near.get()};
+  FramePool cma = pool_of(Buffer::Pages::looked_up);
+  const ChosenSender looked_up = choose_sender(sockets, cma, {});
+  EXPECT_EQ(looked_up.path, Path::plain);
+  EXPECT_NE(looked_up.reason.find("CMA area"), std::string::npos) << looked_up.reason;
+  FramePool uncached = pool_of(Buffer::Pages::none);
+  const ChosenSender copied = choose_sender(sockets, uncached, {});
+  EXPECT_EQ(copied.path, Path::copy);
+  EXPECT_NE(copied.reason.find("no pages"), std::string::npos) << copied.reason;
 }
 
 TEST(RingSender, ServesManyConnectionsEachInOrder) {

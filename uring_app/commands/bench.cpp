@@ -242,10 +242,12 @@ void add_dimensions(CLI::App& command, Options& options) {
                    one_of<Layout>({Layout::pages, Layout::folios, Layout::huge}),
                    "pages, folios (of 64 KiB: dmawire, memfd), huge (memfd, pages of 2 MiB)")
       ->default_str("pages");
-  add_list<Backing>(command, "--backing", plan.backings,
-                    one_of<Backing>({Backing::pages, Backing::memfd, Backing::memfd_2m,
-                                     Backing::memfd_1g, Backing::user}),
-                    "where dmawire's memory comes from: pages, memfd, memfd:2M, memfd:1G, user")
+  add_list<Backing>(
+      command, "--backing", plan.backings,
+      one_of<Backing>({Backing::pages, Backing::memfd, Backing::memfd_2m, Backing::memfd_1g,
+                       Backing::user, Backing::contig, Backing::contig_cma}),
+      "where dmawire's memory comes from: pages, memfd, memfd:2M, memfd:1G, user, "
+      "contig, contig:cma")
       ->default_str("pages");
   add_list<Data>(command, "--data", plan.data, one_of<Data>({Data::cold, Data::hot}),
                  "cold (64 MiB of frames in turn, as from a device), hot (256 KiB of them)")

@@ -136,6 +136,12 @@ std::vector<std::pair<Backing, std::uint64_t>> backings_of(const Machine& machin
   if (has_backing(machine, DMAWIRE_BACKING_USER)) {
     backings.emplace_back(Backing::user, any);
   }
+  if (has_backing(machine, DMAWIRE_BACKING_CONTIG)) {
+    backings.emplace_back(Backing::contig, any);
+    if (has(*machine.device, DMAWIRE_FEATURE_CMA)) {
+      backings.emplace_back(Backing::contig_cma, any);
+    }
+  }
   return backings;
 }
 

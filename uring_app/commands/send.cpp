@@ -210,8 +210,9 @@ void add_send(CLI::App& app) {
           ->default_str("dmawire");
   add_choice<Backing>(
       *command, "--backing",
-      {Backing::pages, Backing::memfd, Backing::memfd_2m, Backing::memfd_1g, Backing::user}, {},
-      [options](std::optional<Backing> backing) { options->backing = *backing; },
+      {Backing::pages, Backing::memfd, Backing::memfd_2m, Backing::memfd_1g, Backing::user,
+       Backing::contig, Backing::contig_cma},
+      {}, [options](std::optional<Backing> backing) { options->backing = *backing; },
       "where dmawire takes the memory of the frames from")
       ->default_str("pages")
       ->excludes(source);

@@ -46,11 +46,21 @@ const char* create_advice(int code) {
       return "the memory cannot be pinned: it is not all there, or a device's, or a file's";
     case ENOMEM:
       return "ask for fewer or smaller buffers, or free memory";
+    case EOPNOTSUPP:
+      return "this kernel or this device has no such memory, or none so long (docs/backings.md)";
     case EMFILE:
       return "ask for fewer buffers, or raise the limit of open files (ulimit -n)";
     default:
       return "";
   }
+}
+
+Buffer::Pages pages_of(const dmawire_query& answer) {
+  if (answer.out_send != DMAWIRE_USABLE) {
+    return Buffer::Pages::none;
+  }
+  return answer.out_register == DMAWIRE_CANNOT_STAY ? Buffer::Pages::looked_up
+                                                    : Buffer::Pages::pinned;
 }
 
 constexpr std::string_view node_prefix = "/dev/dmawire";
@@ -137,19 +147,25 @@ dmawire_create Device::ask_to_create(dmawire_create request) const {
   if (sys().ioctl(fd_.get(), DMAWIRE_IOC_CREATE, &request) < 0) {
     const int code = errno;
     throw Error(code, fmt::format("creating a buffer of {} bytes on {}", request.length, node_),
-                create_advice(code));
+                create_advice(code),
+                code == EOPNOTSUPP ? Error::Kind::impossible : Error::Kind::failed);
   }
   return request;
 }
 
-Buffer Device::create(std::size_t length, dmawire_direction direction, std::uint32_t flags) const {
+Buffer Device::create(std::size_t length, dmawire_direction direction, std::uint32_t flags,
+                      dmawire_backing backing) const {
   dmawire_create request{};
   request.flags = flags;
   request.length = length;
+  request.backing = backing;
   request.direction = direction;
   request = ask_to_create(request);
-  return {UniqueFd{request.out_fd}, static_cast<std::size_t>(request.out_length),
-          Buffer::Kind::dma_buf};
+  UniqueFd fd{request.out_fd};
+  const Buffer::Pages pages =
+      backing == DMAWIRE_BACKING_PAGES ? Buffer::Pages::pinned : pages_of(query(fd.get()));
+  return {std::move(fd), static_cast<std::size_t>(request.out_length), Buffer::Kind::dma_buf, 1,
+          pages};
 }
 
 Buffer Device::create_from(const Buffer& memfd, dmawire_direction direction) const {

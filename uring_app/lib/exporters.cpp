@@ -154,9 +154,13 @@ std::string_view name(Backing backing) noexcept {
     case Backing::memfd_1g:
       return "memfd:1G";
     case Backing::user:
+      return "user";
+    case Backing::contig:
+      return "contig";
+    case Backing::contig_cma:
       break;
   }
-  return "user";
+  return "contig:cma";
 }
 
 std::size_t usual_length(Backing backing) noexcept {
@@ -223,6 +227,10 @@ Buffer make_buffer(const Device& device, Backing backing, std::size_t length,
       return device.create_from(Buffer::huge_memfd(length, gigantic_page), direction);
     case Backing::user:
       return device.create_from(Mapping::anonymous((length + page - 1) / page * page), direction);
+    case Backing::contig:
+      return device.create(length, direction, 0, DMAWIRE_BACKING_CONTIG);
+    case Backing::contig_cma:
+      return device.create(length, direction, DMAWIRE_CREATE_CMA, DMAWIRE_BACKING_CONTIG);
   }
   return device.create(length, direction);
 }

@@ -46,6 +46,10 @@ class Registration::Table {
   void map_and_register(std::span<const Buffer> buffers) {
     std::vector<iovec> vectors;
     for (const Buffer& buffer : buffers) {
+      if (buffer.pages() != Buffer::Pages::pinned) {
+        throw Error(0, "the kernel cannot pin this memory for long, as registering does", {},
+                    Error::Kind::impossible);
+      }
       const std::span<std::byte> bytes = mappings_.emplace_back(buffer.map()).bytes();
       vectors.push_back({.iov_base = bytes.data(), .iov_len = bytes.size()});
     }

@@ -1,12 +1,35 @@
 // SPDX-License-Identifier: MIT
 #include <dmawire/sender.hpp>
 
+#include <algorithm>
+
 #include <dmawire/error.hpp>
 
 #include "msg_sender.hpp"
 #include "ring_sender.hpp"
 
 namespace dmawire {
+namespace {
+
+bool any_has(const FramePool& pool, Buffer::Pages pages) {
+  return std::any_of(pool.buffers().begin(), pool.buffers().end(),
+                     [pages](const Buffer& one) { return one.pages() == pages; });
+}
+
+/// What a path could only find out by failing, some of it late, or never.
+void check_memory(Path path, const FramePool& pool) {
+  if (path == Path::fixed && any_has(pool, Buffer::Pages::looked_up)) {
+    throw Error(0, "the kernel cannot pin memory of a CMA area for long, as registering does",
+                "direct and plain send from it; --backing contig takes other memory",
+                Error::Kind::impossible);
+  }
+  if (path != Path::copy && any_has(pool, Buffer::Pages::none)) {
+    throw Error(0, "the memory is a device's own, and its mapping has no pages to send from",
+                "copy sends from it; --backing pages has pages", Error::Kind::impossible);
+  }
+}
+
+}  // namespace
 
 std::string_view name(Path path) noexcept {
   switch (path) {
@@ -26,6 +49,7 @@ std::string_view name(Path path) noexcept {
 
 std::unique_ptr<Sender> make_sender(Path path, std::span<const int> sockets, FramePool& pool,
                                     const Sender::Options& options) {
+  check_memory(path, pool);
   if (path != Path::msg) {
     return std::make_unique<RingSender>(path, sockets, pool, options);
   }
