@@ -79,7 +79,8 @@
  *
  * WHAT A DMA-BUF OF OURS CAN DO BEYOND THE dma-buf ABI
  *
- * Its mappings have a struct page behind every address, so they may be given
+ * Its mappings have a struct page behind every address (those of memory that is a
+ * device's own, see DMAWIRE_BACKING_COHERENT, do not), so they may be given
  * to send(MSG_ZEROCOPY), IORING_OP_SEND_ZC, io_uring_register_buffers() and
  * O_DIRECT. (DMAWIRE_BACKING_USER has no mappings: there it is the memory itself,
  * where the process that gave it has it.) Mappings must be MAP_SHARED (EINVAL
@@ -116,7 +117,8 @@
  *
  * If the device goes away (its driver is unbound, it is unplugged) all that is
  * given comes back with ENODEV and everything but taking and detaching answers
- * ENODEV; the dma-bufs live on.
+ * ENODEV; the dma-bufs live on, but for memory that was the device's own
+ * (DMAWIRE_BACKING_COHERENT).
  *
  * poll(2) on an open /dev/dmawireN: POLLIN if there is something to take,
  * POLLHUP if the device is gone.
@@ -154,6 +156,8 @@ enum dmawire_direction {
  *	or of huge ones
  * @DMAWIRE_BACKING_USER: memory of the calling process, wherever it begins and ends
  * @DMAWIRE_BACKING_CONTIG: one physically contiguous piece of memory
+ * @DMAWIRE_BACKING_COHERENT: memory that the device and the CPU see alike without
+ *	syncing
  *
  * What each is for, and what it costs: docs/backings.md.
  */
@@ -162,6 +166,7 @@ enum dmawire_backing {
 	DMAWIRE_BACKING_MEMFD = 1,
 	DMAWIRE_BACKING_USER = 2,
 	DMAWIRE_BACKING_CONTIG = 3,
+	DMAWIRE_BACKING_COHERENT = 4,
 };
 
 /**
@@ -177,6 +182,8 @@ enum dmawire_backing {
  *	what is pinned for long, and this cannot be moved. A writable mapping of it is
  *	refused (EFAULT). One that can only be read must not be given to anything that
  *	pins for long without writing: the kernel would try until the caller is killed
+ * @DMAWIRE_NO_PAGES: the memory is a device's own, and nobody else can take pages
+ *	of it. What is to be sent or written to disk has to be copied
  *
  * Later versions may give other values; a program takes every value that is not
  * DMAWIRE_USABLE as "no".
@@ -187,6 +194,7 @@ enum dmawire_verdict {
 	DMAWIRE_KERNEL_LACKS_IT = 2,
 	DMAWIRE_WHERE_IT_IS = 3,
 	DMAWIRE_CANNOT_STAY = 4,
+	DMAWIRE_NO_PAGES = 5,
 };
 
 /**
@@ -338,8 +346,18 @@ struct dmawire_info {
  * DMAWIRE_CREATE_CMA it is of a CMA area, and @node is -1; where there is no such
  * area, or the kernel has none for modules (6.12), EOPNOTSUPP.
  *
+ * DMAWIRE_BACKING_COHERENT: memory for the device behind the node, which must do DMA
+ * (EOPNOTSUPP). @flags is 0, @node -1. If that device shares the CPU's caches and
+ * reaches all memory, these are pages as of DMAWIRE_BACKING_PAGES and can do what
+ * those can. Else the memory is the device's own (dma_alloc_coherent()), mapped
+ * uncached where it does not share caches, and in all of the following unlike that
+ * of other backings: out_send and others of struct dmawire_query are
+ * DMAWIRE_NO_PAGES, so it can be mapped, read, written and copied from, and no more;
+ * it can be attached to no other device (EOPNOTSUPP); it is not charged to the
+ * memory cgroup; and when the device goes, it goes: who has it mapped gets SIGBUS.
+ *
  * Errors: EINVAL, E2BIG, EFAULT, EOVERFLOW, EDQUOT, ENOMEM, EINTR, EMFILE,
- * ENFILE, EBADF, EACCES, EPERM, EOPNOTSUPP.
+ * ENFILE, EBADF, EACCES, EPERM, EOPNOTSUPP, ENODEV.
  */
 struct dmawire_create {
 	__u32 size;
@@ -430,7 +448,8 @@ struct dmawire_query {
  * is attached once at a time, so that no two devices write to the same page.
  *
  * Errors: EINVAL (also: the dma-buf's direction), E2BIG, EFAULT, EBADF, EXDEV,
- * EBUSY, EOPNOTSUPP (also: it does not end with a cache line, see CREATE),
+ * EBUSY, EOPNOTSUPP (also: it does not end with a cache line, or it is another
+ * device's own memory, see CREATE),
  * ENODEV, ENOMEM (also: no room in the IOMMU or for bounce buffers), EIO (the
  * device cannot reach the memory).
  */
@@ -685,7 +704,8 @@ struct dmawire_frame_header {
  *               was registered by address
  *   EFBIG       the range is 4 GiB or more, which one slot cannot hold
  *   EOPNOTSUPP  this kernel cannot take buffers from a driver into an io_uring's
- *               table (it came with Linux 7.2), or there is no such command
+ *               table (it came with Linux 7.2), there is no such command, or the
+ *               memory has no pages (DMAWIRE_NO_PAGES)
  *
  * io_uring itself gives ENOMEM where it has no memory for a request, whatever the
  * command.

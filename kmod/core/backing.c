@@ -12,6 +12,7 @@ static const struct dmawire_backing_ops *const backings[] = {
 	&dmawire_backing_memfd,
 	&dmawire_backing_user,
 	&dmawire_backing_contig,
+	&dmawire_backing_coherent,
 };
 
 /**

@@ -20,10 +20,10 @@ struct vm_fault;
  * @init: checks what of the parameters is for this backing, and sets how long the
  *	buffer is. Returns 0, -EINVAL or -EOVERFLOW.
  * @alloc: fills the buffer's array of pages, all or none. Each page stays until
- *	@free whoever else lets go of it. May sleep. Returns 0 or a negative errno
- *	of DMAWIRE_IOC_CREATE.
+ *	@free whoever else lets go of it. Or takes the array away, if the memory has
+ *	no pages. May sleep. Returns 0 or a negative errno of DMAWIRE_IOC_CREATE.
  * @free: gives the pages back. Whoever else holds one, a network card for
- *	instance, keeps that page. May sleep.
+ *	instance, keeps that page. Of a CMA area nobody else holds any. May sleep.
  * @mmap: maps the buffer for user space. What may be written and who sees it has
  *	been settled, and @vma lies within the buffer. Returns 0 or a negative
  *	errno. NULL if the kernel knows no way.
@@ -42,15 +42,19 @@ extern const struct dmawire_backing_ops dmawire_backing_pages;
 extern const struct dmawire_backing_ops dmawire_backing_memfd;
 extern const struct dmawire_backing_ops dmawire_backing_user;
 extern const struct dmawire_backing_ops dmawire_backing_contig;
+extern const struct dmawire_backing_ops dmawire_backing_coherent;
 
 const struct dmawire_backing_ops *dmawire_backing_find(u32 id);
 u32 dmawire_backing_mask(void);
 
 /* For backings whose pages are nobody else's and stand alone. */
+int dmawire_pages_alloc(struct dmawire_buffer *buffer,
+			const struct dmawire_buffer_params *params);
 void dmawire_pages_free(struct page **pages, unsigned long nr_pages);
 vm_fault_t dmawire_pages_fault(struct vm_fault *vmf);
 int dmawire_pages_mmap(struct dmawire_buffer *buffer, struct vm_area_struct *vma);
 
 bool dmawire_backing_contig_is_cma(const struct vm_area_struct *vma);
+void dmawire_coherent_revoke(const void *owner);
 
 #endif /* DMAWIRE_BACKING_H */

@@ -108,8 +108,8 @@ static int dmawire_backing_pages_init(struct dmawire_buffer *buffer,
 }
 
 /* They come zeroed. With @folios, as many as possible are of folios, first. */
-static int dmawire_backing_pages_alloc(struct dmawire_buffer *buffer,
-				       const struct dmawire_buffer_params *params)
+int dmawire_pages_alloc(struct dmawire_buffer *buffer,
+			const struct dmawire_buffer_params *params)
 {
 	unsigned long nr_pages = buffer->nr_pages, done = 0;
 	struct page **pages = buffer->pages;
@@ -197,7 +197,7 @@ int dmawire_pages_mmap(struct dmawire_buffer *buffer, struct vm_area_struct *vma
 const struct dmawire_backing_ops dmawire_backing_pages = {
 	.id = DMAWIRE_BACKING_PAGES,
 	.init = dmawire_backing_pages_init,
-	.alloc = dmawire_backing_pages_alloc,
+	.alloc = dmawire_pages_alloc,
 	.free = dmawire_backing_pages_free,
 	.mmap = dmawire_pages_mmap,
 };

@@ -107,7 +107,8 @@ static void dmawire_buffer_survey(struct dmawire_buffer *buffer)
 {
 	size_t run, size_class;
 
-	buffer->nr_folios = count_folios(buffer);
+	if (buffer->pages)
+		buffer->nr_folios = count_folios(buffer);
 	for (size_t at = 0; at < buffer->length; at += run) {
 		run = dmawire_buffer_contiguous(buffer, at, buffer->length - at);
 		size_class = ilog2(max(run >> PAGE_SHIFT, 1UL));
@@ -182,9 +183,14 @@ size_t dmawire_buffer_contiguous(const struct dmawire_buffer *buffer,
 				 size_t start, size_t most)
 {
 	size_t begin = buffer->offset + start;
-	struct page **page = buffer->pages + (begin >> PAGE_SHIFT);
 	size_t length = PAGE_SIZE - offset_in_page(begin);
+	struct page **page;
 
+	/* It is to its device, and nobody else can ask. */
+	if (!buffer->pages)
+		return most;
+
+	page = buffer->pages + (begin >> PAGE_SHIFT);
 	for (; length < most; length += PAGE_SIZE, page++)
 		if (page_to_pfn(page[1]) != page_to_pfn(page[0]) + 1)
 			break;

@@ -9,6 +9,8 @@
 #include "memlock.h"
 
 struct cma;
+struct device;
+struct dma_buf;
 struct dmawire_backing_ops;
 struct dmawire_quota;
 struct file;
@@ -19,7 +21,7 @@ struct page;
  * @length: bytes
  * @offset: how many bytes of the first page lie before the buffer
  * @nr_pages: how many pages it has a part of
- * @pages: each holds one reference that is ours
+ * @pages: each holds one reference that is ours. NULL if it has none, see @dev
  * @backing: where @pages came from and go back to
  * @quota: charged with @nr_pages
  * @largest_run: bytes in the longest physically contiguous run
@@ -37,7 +39,14 @@ struct page;
  * @memlock: for @pages that were not allocated but pinned
  * @cma: the area that @pages are of, or NULL. They go back there together, when
  *	nobody else has any
- * @limbo: in the list of those that wait for that
+ * @dev: whose memory it is, if that is a device's own. Then it has no @pages
+ * @owner: who brings @dev; not looked into
+ * @vaddr: that memory; NULL when the device is gone and has it back. Protected by
+ *	the lock of the backing
+ * @address: the same, for @dev
+ * @is_cached: @dev sees what is in the CPU's caches
+ * @dmabuf: what it is exported as
+ * @link: in the backing's list of those with @dev, or of those in limbo
  * @is_target: bit 0: a capture queue has it attached; changes atomically
  *
  * Nothing else in here changes between creation and destruction, so it needs no
@@ -62,7 +71,13 @@ struct dmawire_buffer {
 	u64 start;
 	struct dmawire_memlock memlock;
 	struct cma *cma;
-	struct list_head limbo;
+	struct device *dev;
+	const void *owner;
+	void *vaddr;
+	dma_addr_t address;
+	bool is_cached;
+	struct dma_buf *dmabuf;
+	struct list_head link;
 	unsigned long is_target;
 };
 
@@ -86,6 +101,9 @@ struct dmawire_range {
  * @cma: as DMAWIRE_CREATE_CMA
  * @cma_area: the one to take it from, or NULL if there is none
  * @writable: whether CPU or device is to write it
+ * @dev: the device that does the DMA, or why there is none, as an ERR_PTR; only
+ *	for backings that want one, and until the buffer is exported
+ * @owner: who brings it
  * @start: where memory that is there already begins
  * @memfd: in which file
  */
@@ -97,6 +115,8 @@ struct dmawire_buffer_params {
 	bool folios;
 	bool cma;
 	struct cma *cma_area;
+	struct device *dev;
+	const void *owner;
 	bool writable;
 	u64 start;
 	s32 memfd;

@@ -7,6 +7,7 @@
  * around map, unmap, vmap and vunmap and whenever it changes the list of
  * attachments; we take it where CPU accesses walk that list.
  */
+#include <linux/align.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
@@ -40,32 +41,62 @@ static bool is_own(const struct dma_buf_attachment *attach)
 	return attach->importer_priv == &dmawire_dmabuf_own;
 }
 
+/* Memory that is a device's is mapped for it already. */
+static int make_table_of_device(struct sg_table *sgt,
+				const struct dmawire_buffer *buffer,
+				size_t max_segment)
+{
+	const size_t step = ALIGN_DOWN(max_segment, PAGE_SIZE);
+	struct scatterlist *sg;
+	size_t done = 0;
+	int ret, i;
+
+	ret = sg_alloc_table(sgt, DIV_ROUND_UP(buffer->length, step), GFP_KERNEL);
+	if (ret)
+		return ret;
+
+	for_each_sgtable_dma_sg(sgt, sg, i) {
+		sg_dma_address(sg) = buffer->address + done;
+		sg_dma_len(sg) = min(step, buffer->length - done);
+		done += sg_dma_len(sg);
+	}
+	return 0;
+}
+
+static int make_table(struct sg_table *sgt, const struct dmawire_buffer *buffer,
+		      size_t max_segment)
+{
+	if (!buffer->pages)
+		return make_table_of_device(sgt, buffer, max_segment);
+	return sg_alloc_table_from_pages_segment(sgt, buffer->pages, buffer->nr_pages,
+						 buffer->offset, buffer->length,
+						 max_segment, GFP_KERNEL);
+}
+
 static int dmawire_dmabuf_attach(struct dma_buf *dmabuf,
 				 struct dma_buf_attachment *attach)
 {
-	/* Bounce buffers hold less than a segment may have otherwise. */
-	size_t max_segment = min_t(size_t, dma_get_max_seg_size(attach->dev),
-				   dma_max_mapping_size(attach->dev));
+	size_t max_segment = dma_get_max_seg_size(attach->dev);
 	struct dmawire_buffer *buffer = dmabuf->priv;
 	struct dmawire_attachment *a;
 	int ret;
 
+	/* Bounce buffers hold less than a segment may have otherwise. */
+	if (buffer->pages)
+		max_segment = min(max_segment, dma_max_mapping_size(attach->dev));
 	/* Its scatter-gather entries cannot hold the pages we are made of. */
 	if (max_segment < PAGE_SIZE)
 		return -EINVAL;
 	/* Importers take it for granted that a dma-buf is one of whole pages. */
 	if (!is_own(attach) &&
-	    !dmawire_buffer_is_whole_pages(buffer))
+	    (!buffer->pages || !dmawire_buffer_is_whole_pages(buffer)))
 		return -EOPNOTSUPP;
 
 	a = kzalloc_obj(*a, GFP_KERNEL);
 	if (!a)
 		return -ENOMEM;
 
-	ret = sg_alloc_table_from_pages_segment(&a->sgt, buffer->pages,
-						buffer->nr_pages, buffer->offset,
-						buffer->length, max_segment,
-						GFP_KERNEL);
+	ret = make_table(&a->sgt, buffer, max_segment);
 	if (ret) {
 		kfree(a);
 		return ret;
@@ -115,7 +146,7 @@ static struct sg_table *dmawire_dmabuf_map(struct dma_buf_attachment *attach,
 	if (a->direction != DMA_NONE)
 		return ERR_PTR(-EBUSY);
 
-	ret = dma_map_sgtable(attach->dev, &a->sgt, direction, 0);
+	ret = buffer->pages ? dma_map_sgtable(attach->dev, &a->sgt, direction, 0) : 0;
 	if (ret)
 		return ERR_PTR(ret);
 
@@ -127,11 +158,13 @@ static void dmawire_dmabuf_unmap(struct dma_buf_attachment *attach,
 				 struct sg_table *sgt,
 				 enum dma_data_direction direction)
 {
+	const struct dmawire_buffer *buffer = attach->dmabuf->priv;
 	struct dmawire_attachment *a = attach->priv;
 
 	dma_resv_assert_held(attach->dmabuf->resv);
 
-	dma_unmap_sgtable(attach->dev, sgt, direction, 0);
+	if (buffer->pages)
+		dma_unmap_sgtable(attach->dev, sgt, direction, 0);
 	a->direction = DMA_NONE;
 }
 
@@ -173,6 +206,14 @@ static bool is_all(const struct dma_buf *dmabuf, const struct dmawire_range *ran
 	return range->length == buffer->length;
 }
 
+/* Memory that is a device's is coherent, and is for no other. */
+static bool needs_no_sync(const struct dma_buf *dmabuf)
+{
+	const struct dmawire_buffer *buffer = dmabuf->priv;
+
+	return !buffer->pages;
+}
+
 /*
  * The CPU takes a range over from every device that has it mapped. Always in
  * the mapping's own direction, even if the CPU says it will only write: it may
@@ -182,6 +223,9 @@ static bool is_all(const struct dma_buf *dmabuf, const struct dmawire_range *ran
 static void sync_for_cpu(struct dma_buf *dmabuf, const struct dmawire_range *range)
 {
 	struct dma_buf_attachment *attach;
+
+	if (needs_no_sync(dmabuf))
+		return;
 
 	dma_resv_lock(dmabuf->resv, NULL);
 	list_for_each_entry(attach, &dmabuf->attachments, node) {
@@ -212,6 +256,9 @@ static void sync_for_device(struct dma_buf *dmabuf,
 			    enum dma_data_direction access)
 {
 	struct dma_buf_attachment *attach;
+
+	if (needs_no_sync(dmabuf))
+		return;
 
 	dma_resv_lock(dmabuf->resv, NULL);
 	if (dmabuf->vmapping_counter)
@@ -286,6 +333,9 @@ static int dmawire_dmabuf_vmap(struct dma_buf *dmabuf, struct iosys_map *map)
 
 	dma_resv_assert_held(dmabuf->resv);
 
+	/* It could not be taken away again when its device goes. */
+	if (!buffer->pages)
+		return -EOPNOTSUPP;
 	/* Who only reads it does not say so. */
 	if (buffer->read_only)
 		return -EACCES;
@@ -337,12 +387,16 @@ struct dma_buf *dmawire_dmabuf_export(struct dmawire_buffer *buffer,
 				      bool writable)
 {
 	DEFINE_DMA_BUF_EXPORT_INFO(info);
+	struct dma_buf *dmabuf;
 
 	info.ops = &dmawire_dmabuf_ops;
 	info.size = buffer->length;
 	info.flags = writable ? O_RDWR : O_RDONLY;
 	info.priv = buffer;
-	return dma_buf_export(&info);
+	dmabuf = dma_buf_export(&info);
+	if (!IS_ERR(dmabuf))
+		buffer->dmabuf = dmabuf;
+	return dmabuf;
 }
 
 /**

@@ -3,6 +3,7 @@
  * The ioctls of <dmawire/uapi.h>. The only file that touches user memory, and
  * only dmawire_ioctl() does: handlers see the kernel's copy of the struct.
  */
+#include <linux/bits.h>
 #include <linux/dma-buf.h>
 #include <linux/err.h>
 #include <linux/fcntl.h>
@@ -86,6 +87,8 @@ static int dmawire_ioctl_info(struct dmawire_ioctl_call *call)
 
 	dmawire_quota_read(call->open->quota, &open, &module);
 	info->out_backings = dmawire_backing_mask();
+	if (!dmawire_queue_has_dev(call->open->queue))
+		info->out_backings &= ~BIT(DMAWIRE_BACKING_COHERENT);
 	info->out_reserved = 0;
 	info->out_max_bytes = module.max_bytes;
 	info->out_bytes = module.bytes;
@@ -108,7 +111,8 @@ static bool fd_flags_are_valid(u32 flags)
 }
 
 static struct dma_buf *
-create_dmabuf(struct dmawire_open *open, const struct dmawire_create *create)
+create_dmabuf(struct dmawire_open *open, const struct dmawire_create *create,
+	      struct device *dev)
 {
 	const bool writable = (create->fd_flags & O_ACCMODE) == O_RDWR;
 	const struct dmawire_buffer_params params = {
@@ -119,6 +123,8 @@ create_dmabuf(struct dmawire_open *open, const struct dmawire_create *create)
 		.folios = create->flags & DMAWIRE_CREATE_FOLIOS_64K,
 		.cma = create->flags & DMAWIRE_CREATE_CMA,
 		.cma_area = dmawire_queue_cma_area(open->queue),
+		.dev = dev,
+		.owner = open->queue,
 		.writable = writable || create->direction != DMAWIRE_TO_DEVICE,
 		.start = create->start,
 		.memfd = create->memfd,
@@ -133,6 +139,19 @@ create_dmabuf(struct dmawire_open *open, const struct dmawire_create *create)
 	dmabuf = dmawire_dmabuf_export(buffer, writable);
 	if (IS_ERR(dmabuf))
 		dmawire_buffer_destroy(buffer);
+	return dmabuf;
+}
+
+/* The device does not go before the dma-buf can be found for it. */
+static struct dma_buf *
+create_dmabuf_of_device(struct dmawire_open *open,
+			const struct dmawire_create *create)
+{
+	struct device *dev = dmawire_queue_hold_dev(open->queue);
+	struct dma_buf *dmabuf = create_dmabuf(open, create, dev);
+
+	if (!IS_ERR(dev))
+		dmawire_queue_release_dev(open->queue);
 	return dmabuf;
 }
 
@@ -152,7 +171,9 @@ static int dmawire_ioctl_create(struct dmawire_ioctl_call *call)
 	if (fd < 0)
 		return fd;
 
-	dmabuf = create_dmabuf(call->open, create);
+	dmabuf = create->backing == DMAWIRE_BACKING_COHERENT ?
+			 create_dmabuf_of_device(call->open, create) :
+			 create_dmabuf(call->open, create, NULL);
 	if (IS_ERR(dmabuf)) {
 		put_unused_fd(fd);
 		return PTR_ERR(dmabuf);
@@ -171,6 +192,8 @@ static u32 judge_mapping(const struct dma_buf *dmabuf,
 {
 	if (!buffer->backing->mmap)
 		return DMAWIRE_WHERE_IT_IS;
+	if (!buffer->pages)
+		return DMAWIRE_NO_PAGES;
 	if (into && !dmawire_dmabuf_is_writable(dmabuf))
 		return DMAWIRE_READ_ONLY;
 	return DMAWIRE_USABLE;
@@ -201,14 +224,14 @@ static int dmawire_ioctl_query(struct dmawire_ioctl_call *call)
 	query->out_segments = buffer->nr_runs;
 	static_assert(sizeof(query->out_segments_of) == sizeof(buffer->nr_runs_of));
 	memcpy(query->out_segments_of, buffer->nr_runs_of, sizeof(buffer->nr_runs_of));
-	query->out_mmap = mapping;
+	query->out_mmap = buffer->pages ? mapping : DMAWIRE_USABLE;
 	query->out_send = mapping;
 	/* io_uring pins what is registered for writing, whatever it is used for. */
 	query->out_register = buffer->cma ? DMAWIRE_CANNOT_STAY : into_mapping;
 	query->out_odirect_write = mapping;
 	query->out_odirect_read = into_mapping;
-	query->out_direct = dmawire_uring_can_register() ?
-				    DMAWIRE_USABLE : DMAWIRE_KERNEL_LACKS_IT;
+	query->out_direct = !dmawire_uring_can_register() ? DMAWIRE_KERNEL_LACKS_IT :
+			    !buffer->pages ? DMAWIRE_NO_PAGES : DMAWIRE_USABLE;
 	query->out_folios = buffer->nr_folios;
 	query->out_granule = buffer->granule;
 	query->out_offset = buffer->offset;

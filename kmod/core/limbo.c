@@ -51,9 +51,9 @@ static void look(struct work_struct *work)
 	 */
 	synchronize_rcu();
 
-	list_for_each_entry_safe(buffer, next, &buffers, limbo) {
+	list_for_each_entry_safe(buffer, next, &buffers, link) {
 		if (is_free(buffer)) {
-			list_del(&buffer->limbo);
+			list_del(&buffer->link);
 			dmawire_buffer_free(buffer);
 			module_put(THIS_MODULE);
 		}
@@ -78,7 +78,7 @@ void dmawire_limbo_add(struct dmawire_buffer *buffer)
 {
 	__module_get(THIS_MODULE);
 	spin_lock(&limbo_lock);
-	list_add_tail(&buffer->limbo, &limbo);
+	list_add_tail(&buffer->link, &limbo);
 	spin_unlock(&limbo_lock);
 	schedule_delayed_work(&looker, 0);
 }

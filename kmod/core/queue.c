@@ -20,7 +20,10 @@
 
 #include <dmawire/device.h>
 
+#include "backing.h"
+#include "buffer.h"
 #include "capture.h"
+#include "dmabuf.h"
 #include "fence.h"
 #include "queue.h"
 #include "target.h"
@@ -94,6 +97,38 @@ dmawire_queue_params(const struct dmawire_queue *queue)
 struct cma *dmawire_queue_cma_area(const struct dmawire_queue *queue)
 {
 	return queue->cma_area;
+}
+
+/* Whether a device does the DMA, and not the CPU. */
+bool dmawire_queue_has_dev(const struct dmawire_queue *queue)
+{
+	return queue->dev;
+}
+
+/**
+ * dmawire_queue_hold_dev - keep the device that does the DMA from going
+ * @queue: the device's
+ *
+ * Nobody can do anything with the queue meanwhile.
+ *
+ * Return: the device, until dmawire_queue_release_dev(); or an ERR_PTR: -EOPNOTSUPP
+ * if no device does any, -ENODEV if it is gone.
+ */
+struct device *dmawire_queue_hold_dev(struct dmawire_queue *queue)
+{
+	if (!queue->dev)
+		return ERR_PTR(-EOPNOTSUPP);
+
+	mutex_lock(&queue->mutex);
+	if (!queue->gone)
+		return queue->dev;
+	mutex_unlock(&queue->mutex);
+	return ERR_PTR(-ENODEV);
+}
+
+void dmawire_queue_release_dev(struct dmawire_queue *queue)
+{
+	mutex_unlock(&queue->mutex);
 }
 
 /* Brings all captures of a list back with an error. */
@@ -195,8 +230,13 @@ static int check_owner(const struct dmawire_queue *queue, const void *owner)
 static int attach(struct dmawire_queue *queue, struct dma_buf *dmabuf,
 		  u32 *index)
 {
+	const struct dmawire_buffer *buffer = dmawire_dmabuf_buffer(dmabuf);
 	struct dmawire_target *target;
 	int ret;
+
+	/* Memory that is another device's, or was one's that is gone. */
+	if (!buffer->pages && (buffer->owner != queue || !buffer->vaddr))
+		return -EOPNOTSUPP;
 
 	target = dmawire_target_create(dmabuf, queue->dev, &queue->lock);
 	if (IS_ERR(target))
@@ -388,6 +428,7 @@ void dmawire_queue_shut(struct dmawire_queue *queue)
 		spin_unlock_irq(&queue->lock);
 		end(queue, -ENODEV);
 		detach_all(queue);
+		dmawire_coherent_revoke(queue);
 	}
 	cancel_work_sync(&queue->ender);
 	wake_up_interruptible_poll(&queue->wait, EPOLLHUP | EPOLLERR);

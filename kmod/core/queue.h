@@ -85,6 +85,10 @@ void dmawire_queue_shut(struct dmawire_queue *queue);
 void dmawire_queue_fail(struct dmawire_queue *queue);
 void dmawire_queue_destroy(struct dmawire_queue *queue);
 
+bool dmawire_queue_has_dev(const struct dmawire_queue *queue);
+struct device *dmawire_queue_hold_dev(struct dmawire_queue *queue);
+void dmawire_queue_release_dev(struct dmawire_queue *queue);
+
 struct cma *dmawire_queue_cma_area(const struct dmawire_queue *queue);
 
 const struct dmawire_device_params *

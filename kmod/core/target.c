@@ -79,7 +79,8 @@ static int make_runs(struct dmawire_target *target)
 							   span->length - done);
 			spans_add(&target->runs, span->address + done,
 				  span->start + done, length);
-			if (dma_need_sync(target->dev, span->address + done))
+			if (buffer->pages &&
+			    dma_need_sync(target->dev, span->address + done))
 				target->needs_sync = true;
 		}
 	}

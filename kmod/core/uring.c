@@ -100,6 +100,8 @@ static int register_range(struct io_uring_cmd *cmd, struct dma_buf *dmabuf,
 	ret = get_range(buffer, arg, &range);
 	if (ret)
 		return ret;
+	if (!buffer->pages)
+		return -EOPNOTSUPP;
 
 	/* At most one for each page, and it may begin and end within one. */
 	pieces = kvmalloc_array((range.length >> PAGE_SHIFT) + 2, sizeof(*pieces),
