@@ -37,6 +37,7 @@ enum class Backing {
   user,        ///< this process's own
   contig,      ///< one physical piece for each buffer
   contig_cma,  ///< the same of the CMA area
+  coherent,    ///< what the device and the CPU see alike without syncing
 };
 
 [[nodiscard]] std::string_view name(Exporter exporter) noexcept;

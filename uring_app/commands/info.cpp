@@ -78,6 +78,10 @@ bool has(const dmawire_info& info, std::uint32_t feature) {
   return (info.out_features & feature) != 0;
 }
 
+bool has_backing(const dmawire_info& info, dmawire_backing backing) {
+  return (info.out_backings & 1U << backing) != 0;
+}
+
 std::string driver_of(const dmawire_info& info) {
   return {info.out_driver, ::strnlen(info.out_driver, sizeof(info.out_driver))};
 }
@@ -102,6 +106,9 @@ std::string describe(const Node& node) {
   if (has(info, DMAWIRE_FEATURE_RATE)) {
     text += "; takes --rate";
   }
+  if (has_backing(info, DMAWIRE_BACKING_COHERENT)) {
+    text += "; has --backing coherent";
+  }
   if (has(info, DMAWIRE_FEATURE_FRAME_HEADER)) {
     text += "; `recv --check-frames` verifies them";
   }
@@ -109,7 +116,7 @@ std::string describe(const Node& node) {
 }
 
 bool has_backing(const Machine& machine, dmawire_backing backing) {
-  return machine.device && (machine.device->out_backings & 1U << backing) != 0;
+  return machine.device && has_backing(*machine.device, backing);
 }
 
 /// Pages of that many KiB which are set aside and in no use.
@@ -172,6 +179,7 @@ nlohmann::ordered_json to_json(const Node& node) {
   object["max_captures"] = info.out_max_captures;
   object["max_segments"] = info.out_max_segments;
   object["alignment"] = info.out_alignment;
+  object["coherent"] = has_backing(info, DMAWIRE_BACKING_COHERENT);
   return object;
 }
 

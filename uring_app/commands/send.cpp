@@ -211,7 +211,7 @@ void add_send(CLI::App& app) {
   add_choice<Backing>(
       *command, "--backing",
       {Backing::pages, Backing::memfd, Backing::memfd_2m, Backing::memfd_1g, Backing::user,
-       Backing::contig, Backing::contig_cma},
+       Backing::contig, Backing::contig_cma, Backing::coherent},
       {}, [options](std::optional<Backing> backing) { options->backing = *backing; },
       "where dmawire takes the memory of the frames from")
       ->default_str("pages")

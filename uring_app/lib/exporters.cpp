@@ -158,9 +158,11 @@ std::string_view name(Backing backing) noexcept {
     case Backing::contig:
       return "contig";
     case Backing::contig_cma:
+      return "contig:cma";
+    case Backing::coherent:
       break;
   }
-  return "contig:cma";
+  return "coherent";
 }
 
 std::size_t usual_length(Backing backing) noexcept {
@@ -231,6 +233,8 @@ Buffer make_buffer(const Device& device, Backing backing, std::size_t length,
       return device.create(length, direction, 0, DMAWIRE_BACKING_CONTIG);
     case Backing::contig_cma:
       return device.create(length, direction, DMAWIRE_CREATE_CMA, DMAWIRE_BACKING_CONTIG);
+    case Backing::coherent:
+      return device.create(length, direction, 0, DMAWIRE_BACKING_COHERENT);
   }
   return device.create(length, direction);
 }

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <optional>
 #include <utility>
@@ -21,6 +22,15 @@ namespace {
 
 /// What O_DIRECT takes on every disk that is known of: offsets, lengths and addresses.
 constexpr std::size_t block = 4096;
+
+FramePool& with_pages(FramePool& pool) {
+  if (std::any_of(pool.buffers().begin(), pool.buffers().end(),
+                  [](const Buffer& one) { return one.pages() == Buffer::Pages::none; })) {
+    throw Error(0, "the memory is a device's own, and has no pages to write to a disk from",
+                "--backing pages has", Error::Kind::impossible);
+  }
+  return pool;
+}
 
 RingHost& host_of(Sender& sender) {
   RingHost* const host = sender.ring_host();
@@ -159,7 +169,7 @@ class Recorder::Engine final : public RingClient {
 };
 
 Recorder::Recorder(const std::string& path, FramePool& pool, Sender& sender)
-    : engine_(std::make_unique<Engine>(path, pool, host_of(sender))) {}
+    : engine_(std::make_unique<Engine>(path, with_pages(pool), host_of(sender))) {}
 
 Recorder::~Recorder() = default;
 
