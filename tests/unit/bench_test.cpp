@@ -358,7 +358,8 @@ TEST(Bench, MisuseIsStatusTwo) {
                            {"--repeats", "0"},   {"--total", "1M", "--time", "1"},
                            {"--json", "--csv"},  {"--netns", "a"},
                            {"--netns", "a,b,c"}, {"127.0.0.1:1", "--netns", "a,b"},
-                           {"127.0.0.1"},        {"--setup", "--plot", "x"}};
+                           {"127.0.0.1"},        {"--setup", "--plot", "x"},
+                           {"--device", "1"},    {"--memory", "--plot", "x"}};
   for (const Words& misuse : misuses) {
     const Process::Result result = bench(misuse);
     EXPECT_EQ(result.status, 2) << misuse.back() << result.err;

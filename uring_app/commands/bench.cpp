@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cerrno>
+#include <dmawire/device.hpp>
 #include <dmawire/error.hpp>
 #include <dmawire/stream.hpp>
 #include <fstream>
@@ -16,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/bandwidth.hpp"
 #include "bench/baseline.hpp"
 #include "bench/campaign.hpp"
 #include "bench/peer.hpp"
@@ -41,6 +43,8 @@ struct Options {
   Endpoint peer;
   std::vector<std::string> netns;
   bool setup = false;
+  bool memory = false;
+  unsigned device = 0;
   bool sizes_given = false;
   std::vector<std::string> from;
   bool json = false;
@@ -73,8 +77,14 @@ std::vector<Row> get_rows(const Options& options) {
     return rows_of_files(options.from, options.setup ? RowKind::setup : RowKind::transfer);
   }
   raise_descriptor_limit();
+  constexpr std::uint64_t mebibyte = 1024UL * 1024;
+  if (options.memory) {
+    const std::vector<std::uint64_t> usual{mebibyte / 16, mebibyte, 4 * mebibyte};
+    return measure_bandwidth(Device{Device::node_of(options.device)},
+                             options.sizes_given ? options.plan.sizes : usual,
+                             options.conduct.repeats);
+  }
   if (options.setup) {
-    constexpr std::uint64_t mebibyte = 1024UL * 1024;
     const std::vector<std::uint64_t> usual{64 * mebibyte, 1024 * mebibyte, 4096 * mebibyte};
     return measure_setup(options.plan, options.sizes_given ? options.plan.sizes : usual,
                          options.conduct.repeats);
@@ -95,7 +105,9 @@ void print(const Options& options, const std::vector<Row>& rows) {
   } else if (options.csv) {
     fmt::print("{}", format_csv(rows));
   } else {
-    fmt::print("{}", options.setup ? format_setup_table(rows) : format_table(rows));
+    fmt::print("{}", options.memory  ? format_bandwidth_table(rows)
+                     : options.setup ? format_setup_table(rows)
+                                     : format_table(rows));
   }
 }
 
@@ -291,6 +303,11 @@ void add_conduct(CLI::App& command, Options& options) {
                    "run each case once more with a receiver that hashes what it gets");
   command.add_flag("--setup", options.setup,
                    "measure what has to be done before the first send instead: 64M, 1G and 4G");
+  auto* memory = command.add_flag(
+      "--memory", options.memory,
+      "measure how fast the CPU reads and writes what --device N writes to instead: coherent "
+      "memory, and pages that are synced; buffers of 64K, 1M and 4M");
+  command.add_option("--device", options.device, "whose memory")->type_name("N")->needs(memory);
   command
       .add_option_function<std::string>(
           "--netns",
@@ -344,6 +361,10 @@ void finish_options(Options& options) {
     if (size == 0 || size > most) {
       throw CLI::ValidationError("--size", fmt::format("{} is no size of a frame", size));
     }
+  }
+  if (options.memory && (options.setup || !options.from.empty() || !options.baseline.empty() ||
+                         !options.plot.empty())) {
+    throw CLI::ValidationError("--memory", "has nothing to plot, to read back or to compare");
   }
   if (options.setup && (!options.baseline.empty() || !options.plot.empty())) {
     throw CLI::ValidationError("--setup", "has nothing to plot or to compare");
