@@ -30,6 +30,13 @@ dmawire_create create_request(uint64_t length) {
   return request;
 }
 
+dmawire_create contig_request(uint64_t length, uint32_t flags) {
+  dmawire_create request = create_request(length);
+  request.backing = DMAWIRE_BACKING_CONTIG;
+  request.flags = flags;
+  return request;
+}
+
 UniqueFd create_buffer(int device, uint64_t length, uint32_t fd_flags, uint32_t flags) {
   dmawire_create request = create_request(length);
   request.flags = flags;

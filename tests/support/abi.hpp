@@ -26,6 +26,9 @@ int call(int fd, unsigned long command, void* argument);
 /// Asks for @p length bytes with nothing special.
 dmawire_create create_request(uint64_t length);
 
+/// The same of one piece of memory.
+dmawire_create contig_request(uint64_t length, uint32_t flags = 0);
+
 /// A dma-buf of @p length bytes; a test failure and an empty UniqueFd if that does not work.
 UniqueFd create_buffer(int device, uint64_t length, uint32_t fd_flags = O_RDWR | O_CLOEXEC,
                        uint32_t flags = 0);

@@ -4,6 +4,7 @@
 #include <dmawire/uapi.h>
 #include <gtest/gtest.h>
 
+#include <cerrno>
 #include <cstdint>
 
 #include "abi.hpp"
@@ -47,10 +48,13 @@ class CaptureQueue {
     *taken = {.size = sizeof(*taken)};
     return call(device_, DMAWIRE_IOC_TAKE, taken);
   }
-  /// One that must come.
+  /// One that must come. What a ring that was closed before leaves to do interrupts a wait.
   [[nodiscard]] dmawire_take take() const {
     dmawire_take taken;
-    EXPECT_EQ(take(&taken), 0);
+    int error = EINTR;
+    while (error == EINTR)
+      error = take(&taken);
+    EXPECT_EQ(error, 0);
     return taken;
   }
   [[nodiscard]] dmawire_status status() const {

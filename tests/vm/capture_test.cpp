@@ -157,7 +157,11 @@ TEST(Capture, InfoTellsOfTheBackings) {
   for (const auto& one : json["backings"]) {
     names.push_back(one["backing"]);
   }
-  EXPECT_EQ(names, (std::vector<std::string>{"pages", "memfd", "memfd:2M", "memfd:1G", "user"}));
+  std::vector<std::string> expected{"pages", "memfd", "memfd:2M", "memfd:1G", "user", "contig"};
+  if ((module_info().out_features & DMAWIRE_FEATURE_CMA) != 0) {
+    expected.emplace_back("contig:cma");
+  }
+  EXPECT_EQ(names, expected);
   EXPECT_NE(run({"uring_app", "info"}).out.find("memory   pages, memfd, memfd:2M ("),
             std::string::npos);
 }
@@ -191,7 +195,7 @@ TEST_P(CapturePath, DeliversEveryFrameOverTcp) {
 TEST_P(CapturePath, DeliversFramesFromEveryBacking) {
   const HugePages pages{2 * kMiB, 16};
   ASSERT_TRUE(pages.available());
-  for (const std::string backing : {"memfd", "memfd:2M", "user"}) {
+  for (const std::string backing : {"memfd", "memfd:2M", "user", "contig"}) {
     SCOPED_TRACE(backing);
     Stream stream{{"--frames", many(500), "--tx", GetParam(), "--backing", backing}};
     ASSERT_NO_FATAL_FAILURE(stream.finish());

@@ -21,6 +21,8 @@
 
 #include "../support/abi.hpp"
 #include "../support/capture_queue.hpp"
+#include "../support/capturing.hpp"
+#include "../support/edu_card.hpp"
 #include "../support/fault_injection.hpp"
 #include "../support/given_memory.hpp"
 #include "../support/guest.hpp"
@@ -140,6 +142,7 @@ struct Creation {
   uint64_t length;
   uint32_t flags;
   uint32_t fd_flags;
+  uint32_t backing = DMAWIRE_BACKING_PAGES;
 };
 
 class InjectCreate : public Inject, public testing::WithParamInterface<Creation> {
@@ -150,6 +153,7 @@ class InjectCreate : public Inject, public testing::WithParamInterface<Creation>
                   request_ = create_request(GetParam().length);
                   request_.flags = GetParam().flags;
                   request_.fd_flags = GetParam().fd_flags;
+                  request_.backing = GetParam().backing;
                 },
             .call = [this] { return call(device_.get(), DMAWIRE_IOC_CREATE, &request_); },
             .settle =
@@ -173,8 +177,31 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(Creation{"Page", kPage, 0, O_RDWR | O_CLOEXEC},
                     Creation{"Pages", 2 * kMiB + 37 * kPage, 0, O_RDWR | O_CLOEXEC},
                     Creation{"Folios", 8 * kFolio, DMAWIRE_CREATE_FOLIOS_64K, O_RDWR | O_CLOEXEC},
-                    Creation{"ReadOnly", 16 * kPage, 0, O_RDONLY}),
+                    Creation{"ReadOnly", 16 * kPage, 0, O_RDONLY},
+                    Creation{"Contig", kMiB + kPage, 0, O_RDWR | O_CLOEXEC,
+                             DMAWIRE_BACKING_CONTIG}),
     [](const auto& instance) { return std::string(instance.param.name); });
+
+TEST_F(Inject, CreatingCoherentMemory) {
+  const EduCard card;
+  if (!card.present())
+    GTEST_SKIP() << "this machine has no device for it";
+  const DriverModule driver("dmawire_edu", EduCard::driver_parameters());
+  const UniqueFd device = open_driver("edu");
+  dmawire_create request = {};
+  sweep("CREATE (coherent)", {ENOMEM, EFAULT},
+        {.prepare =
+             [&] {
+               request = create_request(40 * kPage);
+               request.backing = DMAWIRE_BACKING_COHERENT;
+             },
+         .call = [&] { return call(device.get(), DMAWIRE_IOC_CREATE, &request); },
+         .settle =
+             [&](int error) {
+               if (error == 0)
+                 close(request.out_fd);
+             }});
+}
 
 TEST_F(Inject, CreatingABufferOfAMemfd) {
   UniqueFd memfd;

@@ -296,8 +296,8 @@ TEST(IoctlInfo, CountsBuffersOfThisFileAndOfTheModule) {
 
   second.reset();
   EXPECT_EQ(info(device.get()).out_open_bytes, kPage);
-  EXPECT_EQ(after.out_backings,
-            1u << DMAWIRE_BACKING_PAGES | 1u << DMAWIRE_BACKING_MEMFD | 1u << DMAWIRE_BACKING_USER);
+  EXPECT_EQ(after.out_backings, 1u << DMAWIRE_BACKING_PAGES | 1u << DMAWIRE_BACKING_MEMFD |
+                                    1u << DMAWIRE_BACKING_USER | 1u << DMAWIRE_BACKING_CONTIG);
   EXPECT_EQ(after.out_reserved, 0u);
 }
 
@@ -363,7 +363,7 @@ TEST(IoctlCreate, RejectsFieldsItDoesNotKnowWithEinval) {
       {"start", [](dmawire_create& r) { r.start = kPage; }},
       {"memfd", [](dmawire_create& r) { r.memfd = 1; }},
       {"no memfd", [](dmawire_create& r) { r.memfd = -1; }},
-      {"backing", [](dmawire_create& r) { r.backing = 3; }},
+      {"backing", [](dmawire_create& r) { r.backing = 5; }},
       {"huge backing", [](dmawire_create& r) { r.backing = UINT32_MAX; }},
       {"direction", [](dmawire_create& r) { r.direction = 3; }},
       {"huge direction", [](dmawire_create& r) { r.direction = UINT32_MAX; }},

@@ -12,6 +12,7 @@
 #include <tuple>
 
 #include "../support/abi.hpp"
+#include "../support/given_memory.hpp"
 #include "../support/guest.hpp"
 #include "../support/mapped.hpp"
 #include "../support/process.hpp"
@@ -119,6 +120,25 @@ TEST_P(DiskAndBuffer, TalkByOrdinaryCalls) {
   ASSERT_EQ(pread(direct_.get(), mapping_.data(), length, 0), static_cast<ssize_t>(length))
       << strerror(errno);
   EXPECT_EQ(memcmp(mapping_.data(), other.data(), length), 0);
+}
+
+/// Of a CMA area, too, if the guest has one.
+TEST_F(Disk, TalksToContiguousMemory) {
+  for (const uint32_t flags : {0U, uint32_t{DMAWIRE_CREATE_CMA}}) {
+    if (flags != 0 && (module_info().out_features & DMAWIRE_FEATURE_CMA) == 0)
+      continue;
+    SCOPED_TRACE(flags);
+    const UniqueFd buffer = create(open_device().get(), contig_request(length, flags));
+    const Mapped mapping{buffer.get(), length};
+    const std::string text = fill(mapping);
+    ASSERT_EQ(pwrite(direct_.get(), mapping.data(), length, 0), static_cast<ssize_t>(length))
+        << strerror(errno);
+    EXPECT_TRUE(stored() == text);
+    const std::string other = store_reverse_of(text);
+    ASSERT_EQ(pread(direct_.get(), mapping.data(), length, 0), static_cast<ssize_t>(length))
+        << strerror(errno);
+    EXPECT_EQ(memcmp(mapping.data(), other.data(), length), 0);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Layouts, DiskAndBuffer, testing::ValuesIn(layouts), layout_name);

@@ -125,13 +125,31 @@ TEST_P(WirePath, DeliversAFileUnchanged) {
 TEST_P(WirePath, DeliversFromEveryBacking) {
   const HugePages pages{2 * kMebibyte, 8};
   ASSERT_TRUE(pages.available());
-  for (const std::string backing : {"memfd", "memfd:2M", "user"}) {
+  for (const std::string backing : {"memfd", "memfd:2M", "user", "contig"}) {
     SCOPED_TRACE(backing);
     const Outcome outcome =
         transfer(over_the_cards, {"--file", sample, "--tx", GetParam(), "--backing", backing,
                                   "--size", "60000", "--buffers", "100"});
     EXPECT_TRUE(outcome.verified()) << outcome.complaints() << outcome.sent << outcome.received;
   }
+}
+
+TEST_P(WirePath, DeliversFromACmaAreaOrSaysWhyNot) {
+  if ((module_info().out_features & DMAWIRE_FEATURE_CMA) == 0) {
+    GTEST_SKIP() << "this guest has no CMA area: ci/vm --append cma=64M";
+  }
+  const std::vector<std::string> options{"--file",     sample,   "--tx",  GetParam(),  "--backing",
+                                         "contig:cma", "--size", "60000", "--buffers", "100"};
+  if (std::string{GetParam()} != "fixed") {
+    const Outcome outcome = transfer(over_the_cards, options);
+    EXPECT_TRUE(outcome.verified()) << outcome.complaints() << outcome.sent << outcome.received;
+    return;
+  }
+  std::vector<std::string> command{"uring_app", "send", "127.0.0.1:9", "--udp"};
+  command.insert(command.end(), options.begin(), options.end());
+  const Process::Result result = run(command);
+  EXPECT_EQ(result.status, 3);
+  EXPECT_NE(result.err.find("memory of a CMA area"), std::string::npos) << result.err;
 }
 
 TEST(Wire, SaysThatThereAreNoHugePages) {

@@ -19,8 +19,8 @@ constexpr std::uint64_t folio = 65'536;
 
 constexpr int for_open[] = {ENOMEM, EMFILE, ENFILE};
 constexpr int for_info[] = {EINVAL, E2BIG, EFAULT};
-constexpr int for_create[] = {EINVAL, E2BIG,  EFAULT, EOVERFLOW, EDQUOT, ENOMEM,
-                              EINTR,  EMFILE, ENFILE, EBADF,     EACCES, EPERM};
+constexpr int for_create[] = {EINVAL, E2BIG,  EFAULT, EOVERFLOW, EDQUOT, ENOMEM,    EINTR,
+                              EMFILE, ENFILE, EBADF,  EACCES,    EPERM,  EOPNOTSUPP};
 constexpr int for_query[] = {EINVAL, E2BIG, EFAULT, EBADF, EXDEV};
 constexpr int for_attach[] = {EINVAL, E2BIG,      EFAULT, EBADF,  EXDEV,
                               EBUSY,  EOPNOTSUPP, ENODEV, ENOMEM, EIO};
@@ -58,6 +58,17 @@ bool node_exists(std::int32_t node) {
 bool fd_flags_are_good(std::uint32_t flags) {
   return flags == O_RDONLY || flags == O_RDWR || flags == (O_RDONLY | O_CLOEXEC) ||
          flags == (O_RDWR | O_CLOEXEC);
+}
+
+std::uint32_t flags_of(std::uint32_t backing) {
+  switch (backing) {
+    case DMAWIRE_BACKING_PAGES:
+      return DMAWIRE_CREATE_FOLIOS_64K;
+    case DMAWIRE_BACKING_CONTIG:
+      return DMAWIRE_CREATE_CMA;
+    default:
+      return 0;
+  }
 }
 
 int refusal_of_fd(Kind kind) {
@@ -105,13 +116,15 @@ int refusal(const dmawire_create& argument, Sized sized) {
   }
   dmawire_create create{};  // what is not there is 0
   std::memcpy(&create, &argument, std::min<std::size_t>(sized.size, sizeof(create)));
-  if ((create.flags & ~std::uint32_t{DMAWIRE_CREATE_FOLIOS_64K}) != 0 || create.reserved != 0 ||
-      create.reserved2 != 0 || create.length == 0 || create.backing > DMAWIRE_BACKING_USER ||
+  if ((create.flags & ~flags_of(create.backing)) != 0 || create.reserved != 0 ||
+      create.reserved2 != 0 || create.length == 0 || create.backing > DMAWIRE_BACKING_COHERENT ||
       create.direction > DMAWIRE_FROM_DEVICE || !node_exists(create.node) ||
       !fd_flags_are_good(create.fd_flags)) {
     return EINVAL;
   }
-  if (create.backing != DMAWIRE_BACKING_PAGES && (create.flags != 0 || create.node != -1)) {
+  const bool has_node = create.backing == DMAWIRE_BACKING_PAGES ||
+                        (create.backing == DMAWIRE_BACKING_CONTIG && create.flags == 0);
+  if (!has_node && create.node != -1) {
     return EINVAL;
   }
   switch (create.backing) {
@@ -247,7 +260,8 @@ const char* complaint(const dmawire_query& answer, const BufferModel& buffer) {
     return "QUERY: not the direction or node it was created with";
   }
   const bool is_user = buffer.backing == DMAWIRE_BACKING_USER;
-  const std::uint64_t most_segments = buffer.length / page + (is_user ? 2 : 0);
+  const std::uint64_t most_segments =
+      buffer.backing == DMAWIRE_BACKING_CONTIG ? 1 : buffer.length / page + (is_user ? 2 : 0);
   if (answer.out_backing != buffer.backing || answer.out_segments == 0 ||
       answer.out_largest_segment == 0 || (!is_user && answer.out_largest_segment % page != 0) ||
       answer.out_largest_segment > buffer.length || answer.out_segments > most_segments ||
@@ -256,15 +270,16 @@ const char* complaint(const dmawire_query& answer, const BufferModel& buffer) {
       answer.out_folios > buffer.length / folio) {
     return "QUERY: a backing, segments or folios that such a buffer cannot have";
   }
-  const std::uint32_t verdict = is_user           ? DMAWIRE_WHERE_IT_IS
-                                : buffer.writable ? DMAWIRE_USABLE
-                                                  : DMAWIRE_READ_ONLY;
+  const std::uint32_t verdict = is_user                                    ? DMAWIRE_WHERE_IT_IS
+                                : (buffer.flags & DMAWIRE_CREATE_CMA) != 0 ? DMAWIRE_CANNOT_STAY
+                                : buffer.writable                          ? DMAWIRE_USABLE
+                                                                           : DMAWIRE_READ_ONLY;
   return answer.out_register != verdict ? "QUERY: wrong verdict on registering" : nullptr;
 }
 
 const char* complaint(const dmawire_info& answer) {
-  constexpr std::uint32_t backings =
-      1U << DMAWIRE_BACKING_PAGES | 1U << DMAWIRE_BACKING_MEMFD | 1U << DMAWIRE_BACKING_USER;
+  constexpr std::uint32_t backings = 1U << DMAWIRE_BACKING_PAGES | 1U << DMAWIRE_BACKING_MEMFD |
+                                     1U << DMAWIRE_BACKING_USER | 1U << DMAWIRE_BACKING_CONTIG;
   if (answer.out_backings != backings || answer.out_reserved != 0) {
     return "INFO: wrong backings, or out_reserved is not 0";
   }

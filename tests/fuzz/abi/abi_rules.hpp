@@ -21,6 +21,7 @@ struct BufferModel {
   std::int32_t node = -1;
   bool writable = true;
   std::uint32_t backing = DMAWIRE_BACKING_PAGES;
+  std::uint32_t flags = 0;
 };
 
 /// A struct's size as the caller says it, and whether all of what the kernel does not know is 0.

@@ -278,11 +278,13 @@ void Executor::check_created(const dmawire_create& answer) {
                      .direction = answer.direction,
                      .node = answer.node,
                      .writable = (answer.fd_flags & O_ACCMODE) == O_RDWR,
-                     .backing = answer.backing}};
+                     .backing = answer.backing,
+                     .flags = answer.flags}};
   if (exact_ && answer.out_length != created_length(answer)) {
     complain("create: wrong out_length");
   }
-  if (exact_ && answer.backing == DMAWIRE_BACKING_PAGES) {
+  if (exact_ &&
+      (answer.backing == DMAWIRE_BACKING_PAGES || answer.backing == DMAWIRE_BACKING_CONTIG)) {
     check_zeros(made);
   }
   descriptors_.add(made);

@@ -28,6 +28,7 @@ const Values offsets{
 constexpr auto area_1 = static_cast<std::int64_t>(arena::begin + arena::area_size);
 const Values starts{{0, 1, 4096, 65'536, area_1, area_1 + 1, area_1 + 4095, area_1 - 1,
                      area_1 - 4096, most, least, -1, -4096, -131'072}};
+const Values backings{{0, 1, 2, 3, 4, 8, 0x80, 0x8000'0000, 0xffff'ffff}};
 const Values directions{{0, 1, 2, 3, -1}};
 const Values nodes{{-1, 0, 1, 63, 1023, 1024, -2, INT32_MAX, INT32_MIN}};
 const Values fd_flags{{O_RDWR | O_CLOEXEC, O_RDWR, O_RDONLY, O_RDONLY | O_CLOEXEC, O_WRONLY,
@@ -81,7 +82,7 @@ const std::vector<CallType>& grammar() {
        {device,
         length,
         {"flags", &bits},
-        {"backing", &bits},
+        {"backing", &backings},
         {"direction", &directions, 2},
         {"node", &nodes, -1},
         {"fd_flags", &fd_flags, O_RDWR | O_CLOEXEC},
