@@ -11,11 +11,13 @@
 #include <cerrno>
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include "abi.hpp"
+#include "given_memory.hpp"
 
 namespace dmawire::test {
 namespace {
@@ -108,6 +110,31 @@ std::string frame_fault(std::span<const uint8_t> frame, uint64_t sequence) {
   if (XXH64(copy.data(), header.checked, 0) != header.checksum)
     return "its checksum is wrong";
   return {};
+}
+
+void expect_a_ring_of_frames_is_filled(int device, uint8_t* first, size_t frame, size_t count,
+                                       unsigned rounds) {
+  const CaptureQueue queue{device};
+  std::vector<uint32_t> indexes(count);
+  for (size_t i = 0; i < count; ++i) {
+    const UniqueFd buffer = create(device, user_request(first + i * frame, frame));
+    ASSERT_EQ(queue.attach(buffer.get(), &indexes[i]), 0);
+  }
+  for (unsigned round = 0; round < rounds; ++round) {
+    for (const uint32_t index : indexes)
+      ASSERT_EQ(queue.give(index, 0, static_cast<uint32_t>(frame)), 0);
+    ASSERT_EQ(queue.start(), 0);
+    for (size_t i = 0; i < count; ++i) {
+      const dmawire_take taken = queue.take();
+      EXPECT_EQ(taken.out_result, static_cast<int>(frame));
+      EXPECT_EQ(frame_fault({first + taken.out_index * frame, frame}, taken.out_sequence), "");
+    }
+    EXPECT_EQ(queue.stop(), 0);
+  }
+  for (const uint32_t index : indexes)
+    EXPECT_EQ(queue.detach(index), 0);
+  EXPECT_EQ(first[-1], 0);
+  EXPECT_EQ(first[count * frame], 0);
 }
 
 }  // namespace dmawire::test

@@ -67,4 +67,9 @@ class Capturing {
 /// What is wrong with a frame that has a header, or nothing.
 std::string frame_fault(std::span<const uint8_t> frame, uint64_t sequence);
 
+/// What many capture programs have: frames one behind the other in memory of their own, of a length
+/// that nobody rounded. Each is made a buffer; the device fills all of them, `rounds` times.
+void expect_a_ring_of_frames_is_filled(int device, uint8_t* first, size_t frame, size_t count,
+                                       unsigned rounds);
+
 }  // namespace dmawire::test

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -22,6 +23,8 @@
 
 #include "abi.hpp"
 #include "bad_card.hpp"
+#include "capturing.hpp"
+#include "given_memory.hpp"
 #include "guest.hpp"
 #include "mapped.hpp"
 #include "process.hpp"
@@ -161,6 +164,22 @@ class MemoryHog {
   Process process_;
 };
 
+/// Too little memory, for as long as it lives, and that moved about.
+class Shortage {
+ public:
+  Shortage() = default;
+
+ private:
+  CompressedSwap swap_;
+  // Most of the memory goes at once, so that the rest is soon too little.
+  ModuleParameter limit_{"max_bytes", meminfo("MemTotal")};
+  UniqueFd ballast_ =
+      create_buffer(open_device().get(), meminfo("MemAvailable") - MemoryHog::room * slowness());
+  MemoryHog hog_;
+  Again compaction_{200ms * slowness(),
+                    [](unsigned) { write_text("/proc/sys/vm/compact_memory", "1"); }};
+};
+
 const std::string second_cpu = "/sys/devices/system/cpu/cpu1/online";
 
 TEST(Pressure, DataStaysRightWhileMemoryPagesPacketsAndCpusComeAndGo) {
@@ -172,15 +191,8 @@ TEST(Pressure, DataStaysRightWhileMemoryPagesPacketsAndCpusComeAndGo) {
   std::atomic<unsigned> buffers = 0;
   ASSERT_EQ(run({"dd", "if=/dev/urandom", "of=" + sample, "bs=64k", "count=16"}).status, 0);
   {
-    const CompressedSwap swap;
     const BadCard card;
-    // Most of the memory goes at once, so that the rest is soon too little.
-    const ModuleParameter limit{"max_bytes", meminfo("MemTotal")};
-    const UniqueFd ballast =
-        create_buffer(open_device().get(), meminfo("MemAvailable") - MemoryHog::room * slowness());
-    const MemoryHog hog;
-    const Again compaction{200ms * slowness(),
-                           [](unsigned) { write_text("/proc/sys/vm/compact_memory", "1"); }};
+    const Shortage shortage;
     const Again hotplug{500ms * slowness(),
                         [](unsigned round) { write_text(second_cpu, round % 2 ? "1" : "0"); }};
     const Again churn{0ms, [&](unsigned round) {
@@ -204,6 +216,41 @@ TEST(Pressure, DataStaysRightWhileMemoryPagesPacketsAndCpusComeAndGo) {
   std::cout << "pressure: " << transfers << " transfers of 1 MiB and " << buffers
             << " buffers verified, " << (vmstat("pswpout") - swapped_before) * 4 / 1024
             << " MiB swapped out\n";
+}
+
+/// Frames in memory of this process that are given, filled, taken away again and may be swapped out
+/// until they are looked at: so many as DMAWIRE_FRAMES says.
+TEST(Pressure, FramesOfAProcessAreRightAfterTheyWerePinnedFilledAndReleased) {
+  constexpr size_t frame = 960;
+  constexpr size_t in_a_ring = 60;
+  constexpr size_t length = 16 * kPage;
+  const size_t rings = from_environment("DMAWIRE_FRAMES", fewer_if_watched(12'000)) / in_a_ring;
+  const uint64_t swapped_before = vmstat("pswpout");
+  std::vector<Anonymous> memory;
+  std::vector<std::string> filled(128);
+  for (size_t i = 0; i < filled.size(); ++i) {
+    memory.emplace_back(length);
+  }
+  const UniqueFd device = open_device();
+  size_t i = 0;
+  {
+    const Shortage shortage;
+    const Clock::time_point last = Clock::now() + duration() + time_to_swap;
+    const auto pressed = [&] { return vmstat("pswpout") > swapped_before; };
+    for (; i < rings || (!pressed() && Clock::now() < last); ++i) {
+      const Anonymous& ring = memory[i % memory.size()];
+      std::string& before = filled[i % memory.size()];
+      if (!before.empty()) {
+        ASSERT_EQ(memcmp(ring.data(), before.data(), length), 0) << "after ring " << i;
+      }
+      expect_a_ring_of_frames_is_filled(device.get(), ring.data() + 64, frame, in_a_ring, 1);
+      ASSERT_FALSE(HasFailure()) << "in ring " << i;
+      before.assign(reinterpret_cast<const char*>(ring.data()), length);
+    }
+  }
+  EXPECT_GT(vmstat("pswpout"), swapped_before) << "there was no pressure";
+  std::cout << "pressure: " << i * in_a_ring << " frames pinned, filled, released and verified, "
+            << (vmstat("pswpout") - swapped_before) * 4 / 1024 << " MiB swapped out\n";
 }
 
 }  // namespace

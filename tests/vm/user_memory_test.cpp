@@ -208,34 +208,8 @@ class UserMemory : public testing::Test {
   Anonymous memory_{16 * kPage};
 };
 
-// What many capture programs have: frames one behind the other, of a length that nobody rounded.
-void expect_a_ring_of_frames_is_filled(const UniqueFd& device, uint8_t* first, size_t frame,
-                                       size_t count) {
-  const CaptureQueue queue{device.get()};
-  std::vector<uint32_t> indexes(count);
-  for (size_t i = 0; i < count; ++i) {
-    const UniqueFd buffer = create(device.get(), user_request(first + i * frame, frame));
-    ASSERT_EQ(queue.attach(buffer.get(), &indexes[i]), 0);
-  }
-  for (int round = 0; round < 3; ++round) {
-    for (const uint32_t index : indexes)
-      ASSERT_EQ(queue.give(index, 0, static_cast<uint32_t>(frame)), 0);
-    ASSERT_EQ(queue.start(), 0);
-    for (size_t i = 0; i < count; ++i) {
-      const dmawire_take taken = queue.take();
-      EXPECT_EQ(taken.out_result, static_cast<int>(frame));
-      EXPECT_EQ(frame_fault({first + taken.out_index * frame, frame}, taken.out_sequence), "");
-    }
-    EXPECT_EQ(queue.stop(), 0);
-  }
-  for (const uint32_t index : indexes)
-    EXPECT_EQ(queue.detach(index), 0);
-  EXPECT_EQ(first[-1], 0);
-  EXPECT_EQ(first[count * frame], 0);
-}
-
 TEST_F(UserMemory, OfARingOfFramesThatShareTheirPages) {
-  expect_a_ring_of_frames_is_filled(device_, memory_.data() + 64, 960, 60);
+  expect_a_ring_of_frames_is_filled(device_.get(), memory_.data() + 64, 960, 60, 3);
 }
 
 TEST_F(UserMemory, OfARingOfFramesThatAreNotAlignedAtAllIsFilledByDma) {
@@ -243,7 +217,7 @@ TEST_F(UserMemory, OfARingOfFramesThatAreNotAlignedAtAllIsFilledByDma) {
   const UniqueFd card = open_driver("edu");
   if (!card.valid())
     GTEST_SKIP() << "this machine has no edu device";
-  expect_a_ring_of_frames_is_filled(card, memory_.data() + 33, 1001, 60);
+  expect_a_ring_of_frames_is_filled(card.get(), memory_.data() + 33, 1001, 60, 3);
 }
 
 TEST_F(UserMemory, IsGivenInSeveralRangesThatDoNotBeginAtPages) {
