@@ -2,53 +2,32 @@
 // Between a buffer and a disk without the page cache: O_DIRECT on ext4, on a loop device.
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <dmawire/exporters.hpp>
+#include <memory>
 #include <tuple>
 
 #include "../support/abi.hpp"
 #include "../support/given_memory.hpp"
 #include "../support/guest.hpp"
+#include "../support/loop_disk.hpp"
 #include "../support/mapped.hpp"
-#include "../support/process.hpp"
 #include "../support/slot_ring.hpp"
 
 namespace dmawire::test {
 namespace {
 
 constexpr size_t length = 4 * kFolio;
-const std::string image = "/tmp/odirect.image";
-const std::string directory = "/tmp/odirect";
 
-/// A file system for the suite. The guest's mke2fs is busybox's: ext4 with blocks of 4 KiB, and
-/// neither a journal nor extents.
+/// A file system for the suite.
 class Disk : public testing::Test {
  protected:
-  static void SetUpTestSuite() {
-    for (const char* module : {"loop", "ext4"})
-      load_kernel_module(module);
-    const UniqueFd file{open(image.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)};
-    EXPECT_EQ(ftruncate(file.get(), 16 * kMiB), 0);
-    mkdir(directory.c_str(), 0700);
-    expect_runs({"mke2fs", "-F", "-b", "4096", image});
-    expect_runs({"mount", "-t", "ext4", "-o", "loop", image, directory});
-  }
-  static void TearDownTestSuite() {
-    expect_runs({"umount", directory});
-    rmdir(directory.c_str());
-    unlink(image.c_str());
-  }
+  static void SetUpTestSuite() { disk_ = std::make_unique<LoopDisk>(); }
+  static void TearDownTestSuite() { disk_.reset(); }
   void SetUp() override { ASSERT_TRUE(direct_.valid()) << strerror(errno); }
-
-  static void expect_runs(const std::vector<std::string>& command) {
-    const Process::Result result = run(command);
-    EXPECT_EQ(result.status, 0) << command[0] << ": " << result.out << result.err;
-  }
 
   /// What an ordinary read sees.
   [[nodiscard]] std::string stored() const {
@@ -63,7 +42,8 @@ class Disk : public testing::Test {
     return bytes;
   }
 
-  const std::string path_ = directory + "/file";
+  static inline std::unique_ptr<LoopDisk> disk_;
+  const std::string path_ = disk_->directory() + "/file";
   UniqueFd cached_{open(path_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)};
   UniqueFd direct_{open(path_.c_str(), O_RDWR | O_DIRECT | O_CLOEXEC)};
 };

@@ -46,15 +46,16 @@ machine_tools() { :; }
 #
 # machine_arguments ACCEL CPUS MEMORY: fills QEMU_ARGS. NIC eth0 becomes src's, eth1 dst's: in the order of the slots.
 machine_arguments() {
-	local accel=$1 cpus=$2 memory=$3 node share
-	QEMU_ARGS=(-machine q35 -device "intel-iommu,intremap=off" -m "$memory" -smp "$cpus,sockets=$MACHINE_NODES")
+	local accel=$1 cpus=$2 memory=$3 nodes node share
+	nodes=$((cpus < MACHINE_NODES ? cpus : MACHINE_NODES))
+	QEMU_ARGS=(-machine q35 -device "intel-iommu,intremap=off" -m "$memory" -smp "$cpus,sockets=$nodes")
 	case $accel in
 	kvm) QEMU_ARGS+=(-accel kvm -cpu host) ;;
 	tcg) QEMU_ARGS+=(-accel "tcg,thread=multi" -cpu "max,erms=off,fsrm=off") ;;
 	icount) QEMU_ARGS+=(-accel "tcg,thread=single" -cpu "max,fsrm=off,fsrs=off" -icount "shift=1,sleep=off") ;;
 	esac
-	share=$(($(numfmt --from=iec "$memory") / MACHINE_NODES))
-	for ((node = 0; MACHINE_NODES > 1 && node < MACHINE_NODES; node++)); do
+	share=$(($(numfmt --from=iec "$memory") / nodes))
+	for ((node = 0; nodes > 1 && node < nodes; node++)); do
 		QEMU_ARGS+=(
 			-object "memory-backend-ram,id=node$node,size=$share" -numa "node,nodeid=$node,cpus=$node,memdev=node$node"
 		)
