@@ -194,15 +194,16 @@ std::string after_fork(const Memory& memory) {
 }
 
 /// Whether nothing is left of a process that had it attached and in a ring when it was killed.
-std::string after_kill(const Kind& kind, int device) {
+std::string after_kill(const Kind& kind, const std::string& driver) {
   const uint64_t before = module_info().out_buffers;
   const pid_t child = fork();
   if (child == 0) {
-    const Memory memory(kind, device);
+    const UniqueFd device = open_driver(driver);
+    const Memory memory(kind, device.get());
     SlotRing ring;
     ring.make_table();
-    ring.register_slot(device, memory.fd(), 0);
-    const CaptureQueue queue{device};
+    ring.register_slot(device.get(), memory.fd(), 0);
+    const CaptureQueue queue{device.get()};
     uint32_t index = 0;
     if (queue.attach(memory.fd(), &index) == 0) {
       queue.give(index, 0, kPage);
@@ -258,7 +259,8 @@ class BackingTable : public testing::Test {
     SCOPED_TRACE(kind.name);
     const std::string name = std::string("`") + kind.name + "`";
     const bool is_devices = kind.backing == DMAWIRE_BACKING_COHERENT;
-    const UniqueFd& creator = is_devices && edu_.valid() ? edu_ : pattern_;
+    const std::string driver = is_devices && edu_.valid() ? "edu" : "pattern";
+    const UniqueFd& creator = driver == "edu" ? edu_ : pattern_;
     const HugePages pages(kind.page, 1);
     if (!pages.available()) {
       print({name, "this guest has no such page"});
@@ -291,7 +293,7 @@ class BackingTable : public testing::Test {
       row.push_back(after_fork(memory));
       EXPECT_EQ(row.back(), in_place ? "a copy" : "shared");
     }
-    row.push_back(after_kill(kind, creator.get()));
+    row.push_back(after_kill(kind, driver));
     print(row);
   }
 
