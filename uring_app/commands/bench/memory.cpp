@@ -93,7 +93,8 @@ FramePool& Memory::pool(const Case& what) {
   }
   std::unique_ptr<FramePool> pool = make_or_make_room(what);
   fill(*pool);
-  kept_.push_back({what.source, what.layout, what.backing, what.size, what.frames, what.offset, std::move(pool)});
+  kept_.push_back({what.source, what.layout, what.backing, what.size, what.frames, what.offset,
+                   std::move(pool)});
   return *kept_.back().pool;
 }
 
