@@ -15,12 +15,11 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <csignal>
 #include <cstring>
-#include <ctime>
 #include <string_view>
 #include <thread>
 
+#include "impatience.hpp"
 #include "struct_argument.hpp"
 
 namespace dmawire::fuzz {
@@ -63,31 +62,6 @@ bool may_be_mapped(const Call& call, std::uint64_t length, const BufferModel& bu
 int error_of(long result) {
   return result < 0 ? errno : 0;
 }
-
-/// While it lives, what this thread waits for is interrupted, again and again: as the CPU's access
-/// to a dma-buf that a device was given and may never fill.
-class Impatience {
- public:
-  Impatience() {
-    struct sigaction nothing {};
-    nothing.sa_handler = [](int) {};
-    ::sigaction(SIGALRM, &nothing, nullptr);
-    sigevent event{};
-    event.sigev_notify = SIGEV_THREAD_ID;
-    event.sigev_signo = SIGALRM;
-    event._sigev_un._tid = ::gettid();
-    ::timer_create(CLOCK_MONOTONIC, &event, &timer_);
-    constexpr timespec often{.tv_sec = 0, .tv_nsec = 50'000'000};
-    const itimerspec times{.it_interval = often, .it_value = often};
-    ::timer_settime(timer_, 0, &times, nullptr);
-  }
-  ~Impatience() { ::timer_delete(timer_); }
-  Impatience(const Impatience&) = delete;
-  Impatience& operator=(const Impatience&) = delete;
-
- private:
-  timer_t timer_{};
-};
 
 /// A file on which nothing waits for a frame.
 int open_device(int mode) {
