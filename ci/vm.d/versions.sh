@@ -34,7 +34,7 @@ LIBRARY_PACKAGES=(
 
 # What builds the module and the programs, what checks them, and what runs them.
 BUILD_PACKAGES=(
-	qemu-system-x86 "$KERNEL_CC" g++ cmake ninja-build make pkg-config kmod rsync xz-utils zstd sparse perl
+	qemu-system-x86 "$KERNEL_CC" g++ ccache cmake ninja-build make pkg-config kmod rsync xz-utils zstd sparse perl
 	"${LIBRARY_PACKAGES[@]}"
 )
 
@@ -65,7 +65,7 @@ GUEST_COMMANDS=(
 
 # What builds and runs the programs and unit tests on the host, and what ci/lint calls there: command -> package.
 HOST_BUILD_PACKAGES=(
-	g++ cmake ninja-build pkg-config make git "${LIBRARY_PACKAGES[@]}"
+	g++ ccache cmake ninja-build pkg-config make git "${LIBRARY_PACKAGES[@]}"
 )
 # What builds tests/fuzz/parse besides: a compiler that has libFuzzer.
 HOST_FUZZ_PACKAGES=(clang libclang-rt-dev)

@@ -128,6 +128,12 @@ class MemoryHog {
     kill(process_.pid(), SIGTERM);
     process_.wait();
     if (kernel_watches()) {
+      // `timeout` waits for `stress`, which does not wait for its own workers when it is told to end.
+      const auto give_up = std::chrono::steady_clock::now() + 30s;
+      while (read_text(cgroup_ + "/cgroup.events").find("populated 0") == std::string::npos &&
+             std::chrono::steady_clock::now() < give_up) {
+        std::this_thread::sleep_for(10ms);
+      }
       EXPECT_EQ(rmdir(cgroup_.c_str()), 0) << strerror(errno);
     }
   }
