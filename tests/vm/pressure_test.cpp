@@ -128,7 +128,7 @@ class MemoryHog {
     kill(process_.pid(), SIGTERM);
     process_.wait();
     if (kernel_watches()) {
-      // `timeout` waits for `stress`, which does not wait for its own workers when it is told to end.
+      // `timeout` waits for `stress`, which does not wait for its workers when it is told to end.
       const auto give_up = std::chrono::steady_clock::now() + 30s;
       while (read_text(cgroup_ + "/cgroup.events").find("populated 0") == std::string::npos &&
              std::chrono::steady_clock::now() < give_up) {
