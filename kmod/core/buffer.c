@@ -103,19 +103,29 @@ static unsigned long count_folios(const struct dmawire_buffer *buffer)
 	return count;
 }
 
-static void dmawire_buffer_survey(struct dmawire_buffer *buffer)
+/**
+ * dmawire_buffer_survey - look how the memory of a buffer lies
+ * @buffer: the buffer
+ * @survey: what is found
+ *
+ * Nothing of it changes while the buffer lives, but to look takes as long as to
+ * pin huge pages: whoever wants to know does it.
+ */
+void dmawire_buffer_survey(const struct dmawire_buffer *buffer,
+			   struct dmawire_survey *survey)
 {
 	size_t run, size_class;
 
+	*survey = (struct dmawire_survey){};
 	if (buffer->pages)
-		buffer->nr_folios = count_folios(buffer);
+		survey->nr_folios = count_folios(buffer);
 	for (size_t at = 0; at < buffer->length; at += run) {
 		run = dmawire_buffer_contiguous(buffer, at, buffer->length - at);
 		size_class = ilog2(max(run >> PAGE_SHIFT, 1UL));
-		size_class = min(size_class, ARRAY_SIZE(buffer->nr_runs_of) - 1);
-		buffer->nr_runs_of[size_class]++;
-		buffer->nr_runs++;
-		buffer->largest_run = max(buffer->largest_run, run);
+		size_class = min(size_class, ARRAY_SIZE(survey->nr_runs_of) - 1);
+		survey->nr_runs_of[size_class]++;
+		survey->nr_runs++;
+		survey->largest_run = max(survey->largest_run, run);
 	}
 }
 
@@ -156,7 +166,6 @@ dmawire_buffer_create(struct dmawire_quota *quota,
 	if (ret)
 		goto err_uncharge;
 
-	dmawire_buffer_survey(buffer);
 	return buffer;
 
 err_uncharge:
@@ -169,6 +178,14 @@ err_free_buffer:
 bool dmawire_buffer_is_whole_pages(const struct dmawire_buffer *buffer)
 {
 	return !buffer->offset && PAGE_ALIGNED(buffer->length);
+}
+
+/* Where all of struct page is one array this is what page_to_pfn() comes to. */
+static bool follows(const struct page *next, const struct page *page)
+{
+	if (IS_ENABLED(CONFIG_SPARSEMEM) && !IS_ENABLED(CONFIG_SPARSEMEM_VMEMMAP))
+		return page_to_pfn(next) == page_to_pfn(page) + 1;
+	return next == page + 1;
 }
 
 /**
@@ -192,7 +209,7 @@ size_t dmawire_buffer_contiguous(const struct dmawire_buffer *buffer,
 
 	page = buffer->pages + (begin >> PAGE_SHIFT);
 	for (; length < most; length += PAGE_SIZE, page++)
-		if (page_to_pfn(page[1]) != page_to_pfn(page[0]) + 1)
+		if (!follows(page[1], page[0]))
 			break;
 	return min(length, most);
 }

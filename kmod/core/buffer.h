@@ -24,11 +24,6 @@ struct page;
  * @pages: each holds one reference that is ours. NULL if it has none, see @dev
  * @backing: where @pages came from and go back to
  * @quota: charged with @nr_pages
- * @largest_run: bytes in the longest physically contiguous run
- * @nr_runs: number of such runs
- * @nr_runs_of: how many of them have 2^i pages and less than twice as many; the last
- *	entry counts longer ones too
- * @nr_folios: number of folios of DMAWIRE_FOLIO_SIZE among @pages
  * @granule: bytes that the ends of a mapping must be multiples of; 0 if it cannot
  *	be mapped
  * @node: NUMA node asked for, or NUMA_NO_NODE
@@ -59,10 +54,6 @@ struct dmawire_buffer {
 	struct page **pages;
 	const struct dmawire_backing_ops *backing;
 	struct dmawire_quota *quota;
-	size_t largest_run;
-	unsigned long nr_runs;
-	u32 nr_runs_of[16];
-	unsigned long nr_folios;
 	size_t granule;
 	int node;
 	enum dma_data_direction direction;
@@ -79,6 +70,21 @@ struct dmawire_buffer {
 	struct dma_buf *dmabuf;
 	struct list_head link;
 	unsigned long is_target;
+};
+
+/**
+ * struct dmawire_survey - how the memory of a buffer lies
+ * @largest_run: bytes in the longest physically contiguous run
+ * @nr_runs: number of such runs
+ * @nr_runs_of: how many of them have 2^i pages and less than twice as many; the last
+ *	entry counts longer ones too
+ * @nr_folios: number of folios of DMAWIRE_FOLIO_SIZE
+ */
+struct dmawire_survey {
+	size_t largest_run;
+	unsigned long nr_runs;
+	u32 nr_runs_of[16];
+	unsigned long nr_folios;
 };
 
 /**
@@ -131,6 +137,8 @@ dmawire_buffer_create(struct dmawire_quota *quota,
 void dmawire_buffer_destroy(struct dmawire_buffer *buffer);
 void dmawire_buffer_free(struct dmawire_buffer *buffer);
 
+void dmawire_buffer_survey(const struct dmawire_buffer *buffer,
+			   struct dmawire_survey *survey);
 bool dmawire_buffer_is_whole_pages(const struct dmawire_buffer *buffer);
 size_t dmawire_buffer_contiguous(const struct dmawire_buffer *buffer,
 				 size_t start, size_t most);

@@ -203,6 +203,7 @@ static int dmawire_ioctl_query(struct dmawire_ioctl_call *call)
 {
 	struct dmawire_query *query = &call->arg.query;
 	const struct dmawire_buffer *buffer;
+	struct dmawire_survey survey;
 	struct dma_buf *dmabuf;
 	u32 mapping, into_mapping;
 
@@ -216,14 +217,15 @@ static int dmawire_ioctl_query(struct dmawire_ioctl_call *call)
 	buffer = dmawire_dmabuf_buffer(dmabuf);
 	mapping = judge_mapping(dmabuf, buffer, false);
 	into_mapping = judge_mapping(dmabuf, buffer, true);
+	dmawire_buffer_survey(buffer, &survey);
 	query->out_backing = buffer->backing->id;
 	query->out_direction = buffer->direction;
 	query->out_node = buffer->node;
 	query->out_length = buffer->length;
-	query->out_largest_segment = buffer->largest_run;
-	query->out_segments = buffer->nr_runs;
-	static_assert(sizeof(query->out_segments_of) == sizeof(buffer->nr_runs_of));
-	memcpy(query->out_segments_of, buffer->nr_runs_of, sizeof(buffer->nr_runs_of));
+	query->out_largest_segment = survey.largest_run;
+	query->out_segments = survey.nr_runs;
+	static_assert(sizeof(query->out_segments_of) == sizeof(survey.nr_runs_of));
+	memcpy(query->out_segments_of, survey.nr_runs_of, sizeof(survey.nr_runs_of));
 	query->out_mmap = buffer->pages ? mapping : DMAWIRE_USABLE;
 	query->out_send = mapping;
 	/* io_uring pins what is registered for writing, whatever it is used for. */
@@ -232,7 +234,7 @@ static int dmawire_ioctl_query(struct dmawire_ioctl_call *call)
 	query->out_odirect_read = into_mapping;
 	query->out_direct = !dmawire_uring_can_register() ? DMAWIRE_KERNEL_LACKS_IT :
 			    !buffer->pages ? DMAWIRE_NO_PAGES : DMAWIRE_USABLE;
-	query->out_folios = buffer->nr_folios;
+	query->out_folios = survey.nr_folios;
 	query->out_granule = buffer->granule;
 	query->out_offset = buffer->offset;
 	dma_buf_put(dmabuf);

@@ -64,9 +64,11 @@ static int make_segments(struct dmawire_target *target)
 static int make_runs(struct dmawire_target *target)
 {
 	struct dmawire_buffer *buffer = dmawire_dmabuf_buffer(target->dmabuf);
+	struct dmawire_survey survey;
 
 	/* Each border is one of a segment or one between runs of pages. */
-	if (spans_alloc(&target->runs, target->segments.nr + buffer->nr_runs))
+	dmawire_buffer_survey(buffer, &survey);
+	if (spans_alloc(&target->runs, target->segments.nr + survey.nr_runs))
 		return -ENOMEM;
 
 	for (unsigned int i = 0; i < target->segments.nr; i++) {

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <linux/mempolicy.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -12,10 +13,13 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iostream>
 #include <string>
 #include <vector>
 
 #include "../support/abi.hpp"
+#include "../support/call_timer.hpp"
+#include "../support/given_memory.hpp"
 #include "../support/guest.hpp"
 #include "../support/held_pages.hpp"
 #include "../support/loopback.hpp"
@@ -144,6 +148,60 @@ TEST(Gigabytes, AreOneBufferAndBeyondTheFirstFourTheyAreSentFromToo) {
   EXPECT_EQ(ring.next_result(), 8);
   EXPECT_EQ(memcmp(receive(connection.far.get(), 8).data(), &sent, 8), 0);
   EXPECT_EQ(ring.next_result(), 0) << "the notification";
+}
+
+/// Microseconds that CREATE takes the kernel, and of those the ones in @p part of it.
+struct Cost {
+  double all;
+  double part;
+};
+
+Cost cost_of(const dmawire_create& request, const std::string& part) {
+  const ModuleParameter limit("max_bytes", UINT64_MAX);
+  const UniqueFd device = open_device();
+  const std::string all = "dmawire_buffer_create";
+  const CallTimer timer{{all, part}};
+  EXPECT_EQ(create_error(device.get(), request), 0);
+  return {timer.microseconds_in(all), timer.microseconds_in(part)};
+}
+
+TEST(Gigabyte, OnOneHugePageIsExportedInNoTimeBesideSmallOnes) {
+  constexpr uint64_t length = 1024 * kMiB;
+  const HugePages page{length, 1};
+  if (!page.available() || meminfo("MemAvailable") < length + 512 * kMiB)
+    GTEST_SKIP() << "this guest has no page of 1 GiB to spare; machine large has";
+  double microseconds[2];
+  for (const size_t size : {kPage, length}) {
+    const UniqueFd memfd = make_memfd(length, size);
+    // Those of 1 GiB are there already.
+    const Mapped all(memfd.get(), size == kPage ? length : kPage);
+    if (size == kPage) {
+      std::fill(all.bytes().begin(), all.bytes().end(), uint8_t{1});
+    }
+    microseconds[size == length] =
+        cost_of(memfd_request(memfd.get(), 0, length), "memfd_pin_folios").all;
+  }
+  std::cout << "export of 1 GiB: " << microseconds[0] << " us on pages of 4 KiB, "
+            << microseconds[1] << " us on one of 1 GiB\n";
+  EXPECT_LE(microseconds[1], 0.02 * microseconds[0]);
+}
+
+TEST(Gigabyte, OfAProcessIsPinnedAsFastAsTheKernelPins) {
+  constexpr size_t length = 1024 * kMiB;
+  if (meminfo("MemAvailable") < length + 512 * kMiB)
+    GTEST_SKIP() << "this guest has no GiB to spare; machine large has";
+  for (const int advice : {MADV_NOHUGEPAGE, MADV_HUGEPAGE}) {
+    const Anonymous memory{length};
+    ASSERT_EQ(madvise(memory.data(), length, advice), 0) << strerror(errno);
+    std::fill(memory.bytes().begin(), memory.bytes().end(), uint8_t{1});
+    const Cost cost = cost_of(user_request(memory.data(), length), "pin_user_pages_fast");
+    std::cout << "pinning 1 GiB of " << (advice == MADV_HUGEPAGE ? "large" : "small")
+              << " pages: " << cost.all << " us, of these " << cost.part
+              << " in pin_user_pages_fast()\n";
+    if (advice == MADV_NOHUGEPAGE) {
+      EXPECT_LE(cost.all, 1.1 * cost.part);
+    }
+  }
 }
 
 /// The nodes of this machine that have memory.
