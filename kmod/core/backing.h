@@ -18,7 +18,7 @@ struct vm_fault;
  * struct dmawire_backing_ops - one way to come by the pages of a buffer
  * @id: enum dmawire_backing of the ABI
  * @init: checks what of the parameters is for this backing, and sets how long the
- *	buffer is. Returns 0, -EINVAL or -EOVERFLOW.
+ *	buffer is, and of what pages. Returns 0, -EINVAL, -EOVERFLOW or -EBADF.
  * @alloc: fills the buffer's array of pages, all or none. Each page stays until
  *	@free whoever else lets go of it. Or takes the array away, if the memory has
  *	no pages. May sleep. Returns 0 or a negative errno of DMAWIRE_IOC_CREATE.

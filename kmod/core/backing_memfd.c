@@ -16,6 +16,7 @@
 #include <linux/fs.h>
 #include <linux/hugetlb.h>
 #include <linux/lockdep.h>
+#include <linux/log2.h>
 #include <linux/mm.h>
 #include <linux/numa.h>
 #include <linux/pagemap.h>
@@ -46,8 +47,16 @@ static int dmawire_backing_memfd_init(struct dmawire_buffer *buffer,
 		return ret;
 	if (params->start > LLONG_MAX || buffer->length > LLONG_MAX - params->start)
 		return -EINVAL;
+	buffer->file = fget(params->memfd);
+	if (!buffer->file)
+		return -EBADF;
 	buffer->start = params->start;
 	buffer->read_only = !params->writable;
+	if (is_file_hugepages(buffer->file)) {
+		buffer->granule = file_inode(buffer->file)->i_sb->s_blocksize;
+		buffer->order = ilog2(buffer->granule >> PAGE_SHIFT);
+		buffer->skip = (buffer->start & (buffer->granule - 1)) >> PAGE_SHIFT;
+	}
 	return 0;
 }
 
@@ -104,7 +113,7 @@ static void unpin(struct dmawire_buffer *buffer, unsigned long nr_pages)
 	unsigned long next;
 
 	for (unsigned long i = 0; i < nr_pages; i = next) {
-		struct page *page = buffer->pages[i];
+		struct page *page = dmawire_buffer_page(buffer, i);
 		struct folio *folio = page_folio(page);
 
 		next = i + folio_nr_pages(folio) - folio_page_idx(folio, page);
@@ -119,9 +128,13 @@ static unsigned long add_folio(struct dmawire_buffer *buffer, unsigned long done
 	unsigned long end = min(buffer->nr_pages,
 				done + folio_nr_pages(folio) - first);
 
-	while (done < end)
-		buffer->pages[done++] = folio_page(folio, first++);
-	return done;
+	if (buffer->order)
+		buffer->pages[(buffer->skip + done) >> buffer->order] =
+			folio_page(folio, 0);
+	else
+		for (unsigned long i = done; i < end; i++)
+			buffer->pages[i] = folio_page(folio, first++);
+	return end;
 }
 
 static int pin(struct dmawire_buffer *buffer, struct file *file)
@@ -151,8 +164,9 @@ static int pin(struct dmawire_buffer *buffer, struct file *file)
 	return 0;
 }
 
-static int pin_file(struct dmawire_buffer *buffer, struct file *file)
+static int pin_file(struct dmawire_buffer *buffer)
 {
+	struct file *file = buffer->file;
 	struct inode *inode = file_inode(file);
 	int ret;
 
@@ -171,29 +185,15 @@ static int pin_file(struct dmawire_buffer *buffer, struct file *file)
 static int dmawire_backing_memfd_alloc(struct dmawire_buffer *buffer,
 				       const struct dmawire_buffer_params *params)
 {
-	struct file *file;
 	int ret;
-
-	file = fget(params->memfd);
-	if (!file)
-		return -EBADF;
 
 	ret = dmawire_memlock_charge(&buffer->memlock, buffer->nr_pages);
 	if (ret)
-		goto err_put_file;
+		return ret;
 
-	ret = pin_file(buffer, file);
+	ret = pin_file(buffer);
 	if (ret)
-		goto err_uncharge;
-
-	buffer->file = file;
-	buffer->granule = file_inode(file)->i_sb->s_blocksize;
-	return 0;
-
-err_uncharge:
-	dmawire_memlock_uncharge(&buffer->memlock);
-err_put_file:
-	fput(file);
+		dmawire_memlock_uncharge(&buffer->memlock);
 	return ret;
 }
 
@@ -201,7 +201,6 @@ static void dmawire_backing_memfd_free(struct dmawire_buffer *buffer)
 {
 	unpin(buffer, buffer->nr_pages);
 	dmawire_memlock_uncharge(&buffer->memlock);
-	fput(buffer->file);
 }
 
 static int dmawire_backing_memfd_mmap(struct dmawire_buffer *buffer,

@@ -4,12 +4,14 @@
  */
 #include <linux/array_size.h>
 #include <linux/err.h>
+#include <linux/file.h>
 #include <linux/limits.h>
 #include <linux/log2.h>
 #include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/nodemask.h>
 #include <linux/slab.h>
+#include <linux/vmalloc.h>
 
 #include <dmawire/uapi.h>
 
@@ -70,10 +72,10 @@ static int dmawire_buffer_init(struct dmawire_buffer *buffer,
 static int dmawire_buffer_alloc(struct dmawire_buffer *buffer,
 				const struct dmawire_buffer_params *params)
 {
+	unsigned long nr = ((buffer->skip + buffer->nr_pages - 1) >> buffer->order) + 1;
 	int ret;
 
-	buffer->pages = kvmalloc_array(buffer->nr_pages, sizeof(*buffer->pages),
-				       DMAWIRE_ARRAY_GFP);
+	buffer->pages = kvmalloc_array(nr, sizeof(*buffer->pages), DMAWIRE_ARRAY_GFP);
 	if (!buffer->pages)
 		return -ENOMEM;
 
@@ -86,15 +88,15 @@ static int dmawire_buffer_alloc(struct dmawire_buffer *buffer,
 /* Looks at each folio once, since a huge page is made of very many pages. */
 static unsigned long count_folios(const struct dmawire_buffer *buffer)
 {
-	struct page **pages = buffer->pages;
 	unsigned long count = 0, step;
 
 	for (unsigned long i = 0; i < buffer->nr_pages; i += step) {
-		struct folio *folio = page_folio(pages[i]);
+		struct page *page = dmawire_buffer_page(buffer, i);
+		struct folio *folio = page_folio(page);
 
-		step = folio_nr_pages(folio) - folio_page_idx(folio, pages[i]);
+		step = folio_nr_pages(folio) - folio_page_idx(folio, page);
 		step = min(step, buffer->nr_pages - i);
-		if (pages[i + step - 1] != pages[i] + step - 1)
+		if (dmawire_buffer_page(buffer, i + step - 1) != page + step - 1)
 			step = 1;
 		else if (step << PAGE_SHIFT == DMAWIRE_FOLIO_SIZE &&
 			 folio_size(folio) == DMAWIRE_FOLIO_SIZE)
@@ -129,6 +131,13 @@ void dmawire_buffer_survey(const struct dmawire_buffer *buffer,
 	}
 }
 
+static void release(struct dmawire_buffer *buffer)
+{
+	if (buffer->file)
+		fput(buffer->file);
+	kfree(buffer);
+}
+
 static u64 bytes_held(const struct dmawire_buffer *buffer)
 {
 	return (u64)buffer->nr_pages << PAGE_SHIFT;
@@ -155,11 +164,11 @@ dmawire_buffer_create(struct dmawire_quota *quota,
 
 	ret = dmawire_buffer_init(buffer, params);
 	if (ret)
-		goto err_free_buffer;
+		goto err_release;
 
 	ret = dmawire_quota_charge(quota, bytes_held(buffer));
 	if (ret)
-		goto err_free_buffer;
+		goto err_release;
 	buffer->quota = quota;
 
 	ret = dmawire_buffer_alloc(buffer, params);
@@ -170,8 +179,8 @@ dmawire_buffer_create(struct dmawire_quota *quota,
 
 err_uncharge:
 	dmawire_quota_uncharge(quota, bytes_held(buffer));
-err_free_buffer:
-	kfree(buffer);
+err_release:
+	release(buffer);
 	return ERR_PTR(ret);
 }
 
@@ -180,12 +189,55 @@ bool dmawire_buffer_is_whole_pages(const struct dmawire_buffer *buffer)
 	return !buffer->offset && PAGE_ALIGNED(buffer->length);
 }
 
+/**
+ * dmawire_buffer_page - one of the pages of a buffer
+ * @buffer: one that has pages
+ * @index: which of them, less than @nr_pages
+ */
+struct page *dmawire_buffer_page(const struct dmawire_buffer *buffer,
+				 unsigned long index)
+{
+	index += buffer->skip;
+	return buffer->pages[index >> buffer->order] +
+	       (index & ((1UL << buffer->order) - 1));
+}
+
+/**
+ * dmawire_buffer_vmap - map all of a buffer for the kernel
+ * @buffer: one that has pages
+ *
+ * Return: where its first byte is, or NULL. dmawire_buffer_vunmap() ends it.
+ */
+void *dmawire_buffer_vmap(const struct dmawire_buffer *buffer)
+{
+	struct page **pages = buffer->pages;
+	void *vaddr;
+
+	if (buffer->order) {
+		pages = kvmalloc_array(buffer->nr_pages, sizeof(*pages),
+				       DMAWIRE_ARRAY_GFP);
+		if (!pages)
+			return NULL;
+		for (unsigned long i = 0; i < buffer->nr_pages; i++)
+			pages[i] = dmawire_buffer_page(buffer, i);
+	}
+	vaddr = vmap(pages, buffer->nr_pages, VM_MAP, PAGE_KERNEL);
+	if (pages != buffer->pages)
+		kvfree(pages);
+	return vaddr ? vaddr + buffer->offset : NULL;
+}
+
+void dmawire_buffer_vunmap(const struct dmawire_buffer *buffer, void *vaddr)
+{
+	vunmap(vaddr - buffer->offset);
+}
+
 /* Where all of struct page is one array this is what page_to_pfn() comes to. */
-static bool follows(const struct page *next, const struct page *page)
+static bool follows(const struct page *next, const struct page *page, unsigned long nr)
 {
 	if (IS_ENABLED(CONFIG_SPARSEMEM) && !IS_ENABLED(CONFIG_SPARSEMEM_VMEMMAP))
-		return page_to_pfn(next) == page_to_pfn(page) + 1;
-	return next == page + 1;
+		return page_to_pfn(next) == page_to_pfn(page) + nr;
+	return next == page + nr;
 }
 
 /**
@@ -199,17 +251,19 @@ static bool follows(const struct page *next, const struct page *page)
 size_t dmawire_buffer_contiguous(const struct dmawire_buffer *buffer,
 				 size_t start, size_t most)
 {
-	size_t begin = buffer->offset + start;
-	size_t length = PAGE_SIZE - offset_in_page(begin);
+	const unsigned long nr = 1UL << buffer->order;
+	const size_t unit = nr << PAGE_SHIFT;
+	size_t begin = (buffer->skip << PAGE_SHIFT) + buffer->offset + start;
+	size_t length = unit - (begin & (unit - 1));
 	struct page **page;
 
 	/* It is to its device, and nobody else can ask. */
 	if (!buffer->pages)
 		return most;
 
-	page = buffer->pages + (begin >> PAGE_SHIFT);
-	for (; length < most; length += PAGE_SIZE, page++)
-		if (!follows(page[1], page[0]))
+	page = buffer->pages + (begin >> PAGE_SHIFT >> buffer->order);
+	for (; length < most; length += unit, page++)
+		if (!follows(page[1], page[0], nr))
 			break;
 	return min(length, most);
 }
@@ -233,5 +287,5 @@ void dmawire_buffer_free(struct dmawire_buffer *buffer)
 	buffer->backing->free(buffer);
 	kvfree(buffer->pages);
 	dmawire_quota_uncharge(buffer->quota, bytes_held(buffer));
-	kfree(buffer);
+	release(buffer);
 }

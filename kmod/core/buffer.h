@@ -17,11 +17,14 @@ struct file;
 struct page;
 
 /**
- * struct dmawire_buffer - memory as an array of pages
+ * struct dmawire_buffer - memory as an array of pages, or of huge pages
  * @length: bytes
  * @offset: how many bytes of the first page lie before the buffer
  * @nr_pages: how many pages it has a part of
- * @pages: each holds one reference that is ours. NULL if it has none, see @dev
+ * @pages: the first page of each, which holds one reference that is ours. NULL if
+ *	it has none, see @dev. See dmawire_buffer_page()
+ * @order: each of @pages stands for 2^order pages
+ * @skip: how many pages of the first of @pages lie before the buffer
  * @backing: where @pages came from and go back to
  * @quota: charged with @nr_pages
  * @granule: bytes that the ends of a mapping must be multiples of; 0 if it cannot
@@ -29,7 +32,7 @@ struct page;
  * @node: NUMA node asked for, or NUMA_NO_NODE
  * @direction: who writes it, seen from the device it belongs to
  * @read_only: nobody may write it, because its owner may not
- * @file: what @pages belong to, if they are a file's
+ * @file: what @pages belong to, if they are a file's; holds a reference
  * @start: where in @file, or the address in the process whose memory it is
  * @memlock: for @pages that were not allocated but pinned
  * @cma: the area that @pages are of, or NULL. They go back there together, when
@@ -52,6 +55,8 @@ struct dmawire_buffer {
 	size_t offset;
 	unsigned long nr_pages;
 	struct page **pages;
+	unsigned int order;
+	unsigned long skip;
 	const struct dmawire_backing_ops *backing;
 	struct dmawire_quota *quota;
 	size_t granule;
@@ -140,6 +145,10 @@ void dmawire_buffer_free(struct dmawire_buffer *buffer);
 void dmawire_buffer_survey(const struct dmawire_buffer *buffer,
 			   struct dmawire_survey *survey);
 bool dmawire_buffer_is_whole_pages(const struct dmawire_buffer *buffer);
+struct page *dmawire_buffer_page(const struct dmawire_buffer *buffer,
+				 unsigned long index);
+void *dmawire_buffer_vmap(const struct dmawire_buffer *buffer);
+void dmawire_buffer_vunmap(const struct dmawire_buffer *buffer, void *vaddr);
 size_t dmawire_buffer_contiguous(const struct dmawire_buffer *buffer,
 				 size_t start, size_t most);
 

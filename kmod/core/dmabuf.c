@@ -17,7 +17,6 @@
 #include <linux/mm.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
-#include <linux/vmalloc.h>
 
 #include "backing.h"
 #include "buffer.h"
@@ -41,36 +40,47 @@ static bool is_own(const struct dma_buf_attachment *attach)
 	return attach->importer_priv == &dmawire_dmabuf_own;
 }
 
-/* Memory that is a device's is mapped for it already. */
-static int make_table_of_device(struct sg_table *sgt,
-				const struct dmawire_buffer *buffer,
-				size_t max_segment)
+/* How long a segment is that begins there. It ends where a page does. */
+static size_t segment_length(const struct dmawire_buffer *buffer, size_t start,
+			     size_t max_segment)
 {
-	const size_t step = ALIGN_DOWN(max_segment, PAGE_SIZE);
-	struct scatterlist *sg;
-	size_t done = 0;
-	int ret, i;
+	size_t most = ALIGN_DOWN(max_segment, PAGE_SIZE) -
+		      offset_in_page(buffer->offset + start);
 
-	ret = sg_alloc_table(sgt, DIV_ROUND_UP(buffer->length, step), GFP_KERNEL);
-	if (ret)
-		return ret;
-
-	for_each_sgtable_dma_sg(sgt, sg, i) {
-		sg_dma_address(sg) = buffer->address + done;
-		sg_dma_len(sg) = min(step, buffer->length - done);
-		done += sg_dma_len(sg);
-	}
-	return 0;
+	return dmawire_buffer_contiguous(buffer, start,
+					 min(most, buffer->length - start));
 }
 
 static int make_table(struct sg_table *sgt, const struct dmawire_buffer *buffer,
 		      size_t max_segment)
 {
-	if (!buffer->pages)
-		return make_table_of_device(sgt, buffer, max_segment);
-	return sg_alloc_table_from_pages_segment(sgt, buffer->pages, buffer->nr_pages,
-						 buffer->offset, buffer->length,
-						 max_segment, GFP_KERNEL);
+	unsigned int nr = 0;
+	struct scatterlist *sg;
+	size_t at, length;
+	int ret, i;
+
+	for (at = 0; at < buffer->length; at += segment_length(buffer, at, max_segment))
+		nr++;
+	ret = sg_alloc_table(sgt, nr, GFP_KERNEL);
+	if (ret)
+		return ret;
+
+	at = 0;
+	for_each_sgtable_sg(sgt, sg, i) {
+		const size_t begin = buffer->offset + at;
+
+		length = segment_length(buffer, at, max_segment);
+		if (buffer->pages) {
+			sg_set_page(sg, dmawire_buffer_page(buffer, begin >> PAGE_SHIFT),
+				    length, offset_in_page(begin));
+		} else {
+			/* Memory that is a device's is mapped for it already. */
+			sg_dma_address(sg) = buffer->address + at;
+			sg_dma_len(sg) = length;
+		}
+		at += length;
+	}
+	return 0;
 }
 
 static int dmawire_dmabuf_attach(struct dma_buf *dmabuf,
@@ -340,11 +350,11 @@ static int dmawire_dmabuf_vmap(struct dma_buf *dmabuf, struct iosys_map *map)
 	if (buffer->read_only)
 		return -EACCES;
 
-	vaddr = vmap(buffer->pages, buffer->nr_pages, VM_MAP, PAGE_KERNEL);
+	vaddr = dmawire_buffer_vmap(buffer);
 	if (!vaddr)
 		return -ENOMEM;
 
-	iosys_map_set_vaddr(map, vaddr + buffer->offset);
+	iosys_map_set_vaddr(map, vaddr);
 	return 0;
 }
 
@@ -354,7 +364,7 @@ static void dmawire_dmabuf_vunmap(struct dma_buf *dmabuf, struct iosys_map *map)
 
 	dma_resv_assert_held(dmabuf->resv);
 
-	vunmap(map->vaddr - buffer->offset);
+	dmawire_buffer_vunmap(buffer, map->vaddr);
 	iosys_map_clear(map);
 }
 

@@ -18,7 +18,6 @@
 #include <linux/mm.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
-#include <linux/vmalloc.h>
 
 #include <dmawire/device.h>
 
@@ -124,19 +123,14 @@ err_detach:
 /* Not through the dma-buf core, which warns if there is no memory for it. */
 static int map_for_cpu(struct dmawire_target *target)
 {
-	struct dmawire_buffer *buffer = dmawire_dmabuf_buffer(target->dmabuf);
-	void *vaddr = vmap(buffer->pages, buffer->nr_pages, VM_MAP, PAGE_KERNEL);
-
-	if (!vaddr)
-		return -ENOMEM;
-	target->vaddr = vaddr + buffer->offset;
-	return 0;
+	target->vaddr = dmawire_buffer_vmap(dmawire_dmabuf_buffer(target->dmabuf));
+	return target->vaddr ? 0 : -ENOMEM;
 }
 
 static void unmap(struct dmawire_target *target)
 {
 	if (!target->dev) {
-		vunmap(target->vaddr - dmawire_dmabuf_buffer(target->dmabuf)->offset);
+		dmawire_buffer_vunmap(dmawire_dmabuf_buffer(target->dmabuf), target->vaddr);
 		return;
 	}
 	kvfree(target->runs.span);

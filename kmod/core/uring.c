@@ -59,7 +59,8 @@ static unsigned int cut_into_pieces(const struct dmawire_buffer *buffer,
 			     DMAWIRE_URING_PIECE_SIZE - offset_in_page(begin));
 		length = dmawire_buffer_contiguous(buffer, range->offset + done,
 						   length);
-		bvec_set_page(&pieces[count++], buffer->pages[begin >> PAGE_SHIFT],
+		bvec_set_page(&pieces[count++],
+			      dmawire_buffer_page(buffer, begin >> PAGE_SHIFT),
 			      length, offset_in_page(begin));
 	}
 	return count;

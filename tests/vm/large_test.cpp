@@ -188,6 +188,8 @@ TEST(Gigabyte, OnOneHugePageIsExportedInNoTimeBesideSmallOnes) {
 
 TEST(Gigabyte, OfAProcessIsPinnedAsFastAsTheKernelPins) {
   constexpr size_t length = 1024 * kMiB;
+  if (kernel_watches())
+    GTEST_SKIP() << "a kernel that watches spends its time on that";
   if (meminfo("MemAvailable") < length + 512 * kMiB)
     GTEST_SKIP() << "this guest has no GiB to spare; machine large has";
   for (const int advice : {MADV_NOHUGEPAGE, MADV_HUGEPAGE}) {
