@@ -40,15 +40,6 @@ std::size_t unit_of(const dmawire_info& info) noexcept {
   return std::max<std::size_t>(page, info.out_alignment);
 }
 
-RingHost& host_of(Sender& sender) {
-  RingHost* const host = sender.ring_host();
-  if (host == nullptr) {
-    throw Error(0, "the sender has no io_uring to capture with", "choose another path than msg",
-                Error::Kind::impossible);
-  }
-  return *host;
-}
-
 }  // namespace
 
 /// The captures under way. A frame's request is at the frame's index; it is the kernel's until the
@@ -293,7 +284,8 @@ Capture::Capture(const Device& device, FramePool& pool) {
 }
 
 Capture::Capture(const Device& device, FramePool& pool, Sender& sender)
-    : engine_(std::make_unique<Engine>(device, pool, nullptr, host_of(sender))) {}
+    : engine_(std::make_unique<Engine>(device, pool, nullptr,
+                                       RingHost::of(sender, "to capture with"))) {}
 
 Capture::~Capture() = default;
 

@@ -32,15 +32,6 @@ FramePool& with_pages(FramePool& pool) {
   return pool;
 }
 
-RingHost& host_of(Sender& sender) {
-  RingHost* const host = sender.ring_host();
-  if (host == nullptr) {
-    throw Error(0, "the sender has no io_uring to record with", "choose another path than msg",
-                Error::Kind::impossible);
-  }
-  return *host;
-}
-
 UniqueFd create_file(const std::string& path) {
   UniqueFd fd{sys().create(path.c_str(), O_WRONLY | O_TRUNC | O_DIRECT | O_CLOEXEC, 0666)};
   if (!fd.valid()) {
@@ -169,7 +160,8 @@ class Recorder::Engine final : public RingClient {
 };
 
 Recorder::Recorder(const std::string& path, FramePool& pool, Sender& sender)
-    : engine_(std::make_unique<Engine>(path, with_pages(pool), host_of(sender))) {}
+    : engine_(std::make_unique<Engine>(path, with_pages(pool),
+                                       RingHost::of(sender, "to record with"))) {}
 
 Recorder::~Recorder() = default;
 

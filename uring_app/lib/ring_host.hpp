@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <string_view>
 
 #include "completion.hpp"
 #include "ring.hpp"
@@ -24,6 +25,9 @@ class RingClient {
 /// its completions. Its own requests have the client number 0.
 class RingHost {
  public:
+  /// The host that a sender is. Throws Error, of the kind `impossible` if it has no ring.
+  [[nodiscard]] static RingHost& of(Sender& sender, std::string_view purpose);
+
   /// From now on `client` may queue requests; returns the number that goes into their tags. Throws
   /// Error if there are too many clients.
   [[nodiscard]] std::uint32_t join(RingClient& client);

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cstdint>
-#include <dmawire/capture.hpp>
+#include <dmawire/frame_source.hpp>
 #include <dmawire/sender.hpp>
 #include <optional>
 #include <string>
