@@ -8,6 +8,8 @@
 #include <optional>
 #include <string>
 
+#include "../units.hpp"
+
 namespace dmawire::commands {
 
 /// What `send` was asked for.
@@ -17,6 +19,9 @@ struct SendOptions {
   std::string from;
   std::string file;
   std::optional<unsigned> device;  ///< the number of its node
+  std::string v4l2;                ///< a node of V4L2's
+  std::string video_format;        ///< its FOURCC; empty: what is set
+  Dimensions video_size;           ///< its pixels; 0: what is set
   std::optional<Path> path;        ///< none: the best that works
   Exporter source = Exporter::dmawire;
   Backing backing = Backing::pages;

@@ -46,6 +46,11 @@ void add_stream(nlohmann::ordered_json& row, const StreamReport& stream,
   row["dropped"] = stream.capture.captured - sent.frames;
   row["recorded_bytes"] = stream.recorded_bytes;
   row["frames_per_syscall"] = per_call(stream.capture.captured, sent.system_calls);
+  if (stream.video) {
+    row["video"] = {{"format", stream.video->fourcc},
+                    {"width", stream.video->width},
+                    {"height", stream.video->height}};
+  }
   row["latency_to_send_us"] = percentiles(stream.to_send);
   row["latency_to_done_us"] = percentiles(stream.to_done);
 }
@@ -60,6 +65,10 @@ void print_stream(const StreamReport& stream, const SenderStatistics& sent) {
   const CaptureStatistics& capture = stream.capture;
   fmt::print("captured       {} frames; {} lost for want of room, {} failed\n", capture.captured,
              capture.lost, capture.failed);
+  if (stream.video) {
+    fmt::print("format         {} {}x{}\n", stream.video->fourcc, stream.video->width,
+               stream.video->height);
+  }
   fmt::print("frames         {} sent, {} dropped; {:.1f} captured a system call\n", sent.frames,
              capture.captured - sent.frames, per_call(capture.captured, sent.system_calls));
   if (stream.recorded_bytes > 0) {

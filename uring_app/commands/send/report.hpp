@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <dmawire/frame_source.hpp>
 #include <dmawire/sender.hpp>
+#include <dmawire/video_device.hpp>
 #include <optional>
 #include <string>
 
@@ -17,6 +18,7 @@ struct StreamReport {
   std::uint64_t recorded_bytes = 0;
   Histogram to_send;  ///< from a frame's completion to the request that sends it
   Histogram to_done;  ///< ... to the moment at which the kernel has let go of it
+  std::optional<VideoDevice::Format> video = {};  ///< of a camera
 };
 
 /// What `send` tells at its end.
@@ -28,7 +30,7 @@ struct SendReport {
   SenderStatistics statistics = {};
   std::optional<std::uint64_t> kernel_copies = {};
   std::optional<std::uint64_t> hash = {};
-  std::optional<StreamReport> stream = {};  ///< of a device
+  std::optional<StreamReport> stream = {};  ///< of a device or a camera
 };
 
 /// `auto` may have found that the way copies; then that is what was done.
