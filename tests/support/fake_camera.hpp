@@ -131,6 +131,8 @@ class FakeCamera {
     switch (command) {
       case DMAWIRE_IOC_CREATE:
         return create(*static_cast<dmawire_create*>(argument));
+      case DMAWIRE_IOC_QUERY:
+        return 0;  // nothing is known of the memory
       case DMA_BUF_IOCTL_SYNC:
         now.syncs +=
             (static_cast<dma_buf_sync*>(argument)->flags & DMA_BUF_SYNC_END) != 0 ? -1U : 1;

@@ -91,7 +91,7 @@ TEST_F(VideoDeviceTest, SetsWhatItIsAskedFor) {
 TEST_F(VideoDeviceTest, NamesWhatItHasInstead) {
   VideoDevice device{"/dev/video0"};
   const auto other_format = [&] { device.set_format("MJPG", 0, 0); };
-  expect_says(message_of(other_format), "has no format MJPG: it has YUYV Y16-BE");
+  expect_says(message_of(other_format), "has no format MJPG; it has YUYV Y16-BE");
   EXPECT_EQ(kind_of(other_format), Error::Kind::impossible);
   expect_says(message_of([&] { device.set_format("", 41, 30); }), "next to it it has 40x30");
   camera().refusals[VIDIOC_S_FMT] = EINVAL;

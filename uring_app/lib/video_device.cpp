@@ -191,8 +191,8 @@ void VideoDevice::set_format(const std::string& fourcc, std::uint32_t width, std
     take_format(&format);
   }
   if (code == EINVAL || (!fourcc.empty() && format_.fourcc != fourcc)) {
-    throw Error(code, fmt::format("{} has no format {}", node_, fourcc),
-                "it has " + offered_formats(), Error::Kind::impossible);
+    throw Error(0, fmt::format("{} has no format {}", node_, fourcc), "it has " + offered_formats(),
+                Error::Kind::impossible);
   }
   if ((width != 0 && format_.width != width) || (height != 0 && format_.height != height)) {
     throw Error(0, fmt::format("{} has no frames of {}x{} pixels", node_, width, height),
