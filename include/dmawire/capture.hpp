@@ -14,6 +14,7 @@
 namespace dmawire {
 
 class Device;
+class RingHost;
 class Sender;
 
 /// A frame that a device has filled.
@@ -80,8 +81,8 @@ class Capture {
   void start(std::uint32_t rate = 0);
   /// The next frame that is filled, in the order of completion. Never waits.
   [[nodiscard]] std::optional<CapturedFrame> next() noexcept;
-  /// Waits until next() has a frame, or the capture has ended; a signal ends the wait too. With a
-  /// sender it is the sender that waits, for both.
+  /// Waits until next() has a frame, or the capture has ended; a signal ends the wait too, and so
+  /// does a ReadWatch on its ring. With a sender it is the sender that waits, for both.
   std::error_code wait() noexcept;
 
   /// Stops the device, and gives it nothing from now on. Any thread may call it, and a signal
@@ -96,6 +97,9 @@ class Capture {
   /// Why nothing more comes.
   [[nodiscard]] std::error_code failure() const noexcept;
   [[nodiscard]] const CaptureStatistics& statistics() const noexcept;
+
+  /// The library's own: the ring for others to take part in.
+  [[nodiscard]] RingHost& ring_host() noexcept;
 
  private:
   class Engine;
