@@ -24,6 +24,7 @@
 #include "options.hpp"
 #include "progress.hpp"
 #include "send/device_stream.hpp"
+#include "send/import_stream.hpp"
 #include "send/meter.hpp"
 #include "send/options.hpp"
 #include "send/report.hpp"
@@ -111,8 +112,7 @@ void print(const SendReport& report, const SendOptions& options) {
   }
 }
 
-void run_from_device(const SendOptions& options) {
-  const StreamOutcome outcome = stream_from_device(options);
+void finish(const StreamOutcome& outcome, const SendOptions& options) {
   print(outcome.report, options);
   if (outcome.failure) {
     throw *outcome.failure;
@@ -153,12 +153,13 @@ CLI::Option* add_choice(CLI::App& command, const std::string& option,
       ->type_name("");
 }
 
-/// What makes sense with a device only.
+/// What makes sense with a device, and some of it with who shares.
 void add_device_options(CLI::App& command, SendOptions& options, CLI::Option* device) {
-  command.add_option("--frames", options.frames, "stop when the device has captured so many")
+  command
+      .add_option("--frames", options.frames,
+                  "stop when the device has captured, or an owner lent, so many")
       ->check(CLI::PositiveNumber)
-      ->type_name("COUNT")
-      ->needs(device);
+      ->type_name("COUNT");
   command
       .add_option("--rate", options.rate,
                   "frames a second to ask the device for, if it can be told")
@@ -168,8 +169,7 @@ void add_device_options(CLI::App& command, SendOptions& options, CLI::Option* de
   command
       .add_option("--record", options.record,
                   "write the frames to this file too, past the page cache")
-      ->type_name("FILE")
-      ->needs(device);
+      ->type_name("FILE");
   command
       .add_flag("--verbose", options.verbose,
                 "tell each second how it goes, even if that is no terminal")
@@ -182,7 +182,9 @@ void add_send(CLI::App& app) {
   auto options = std::make_shared<SendOptions>();
   CLI::App* command = app.add_subcommand(
       "send", "Send what a device captures, a file or standard input over TCP or UDP, zero-copy");
-  add_endpoint(*command, "peer", "HOST:PORT", options->peer, false, "who receives");
+  add_endpoint(*command, "peer", "HOST:PORT", options->peer, false,
+               "who receives; not needed with --import and --record")
+      ->required(false);
 
   auto* from = command->add_option("from", options->from, "send standard input")->type_name("-");
   from->check(CLI::IsMember({"-"}));
@@ -194,6 +196,13 @@ void add_send(CLI::App& app) {
                      ->type_name("N")
                      ->excludes(from)
                      ->excludes(file);
+  auto* owner = command
+                    ->add_option("--import", options->import,
+                                 "send what `uring_app share SOCKET` lends, until that ends")
+                    ->type_name("SOCKET")
+                    ->excludes(from)
+                    ->excludes(file)
+                    ->excludes(device);
 
   add_choice<Path>(
       *command, "--tx", {Path::direct, Path::fixed, Path::plain, Path::msg, Path::copy}, {"auto"},
@@ -247,14 +256,27 @@ void add_send(CLI::App& app) {
   command->add_flag("--json", options->json, "print one JSON object");
   for (auto* other : {source, total, sq_poll}) {
     device->excludes(other);
+    owner->excludes(other);
+  }
+  for (const char* other : {"--backing", "--size", "--buffers"}) {  // the owner chooses
+    owner->excludes(command->get_option(other));
   }
   add_device_options(*command, *options, device);
 
   command->callback([options] {
-    if (options->device) {
-      run_from_device(*options);
+    if (options->peer.port.empty() && (options->import.empty() || options->record.empty())) {
+      throw CLI::RequiredError("HOST:PORT");
+    }
+    if ((options->frames || !options->record.empty()) && !options->device &&
+        options->import.empty()) {
+      throw CLI::RequiresError(options->frames ? "--frames" : "--record", "--device or --import");
+    }
+    if (!options->import.empty()) {
+      finish(stream_from_owner(*options), *options);
+    } else if (options->device) {
+      finish(stream_from_device(*options), *options);
     } else if (options->file.empty() && options->from.empty()) {
-      throw CLI::RequiredError("--device N, --file FILE or -");
+      throw CLI::RequiredError("--device N, --import SOCKET, --file FILE or -");
     } else {
       run(*options);
     }

@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "device_stream.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <dmawire/capture.hpp>
 #include <dmawire/device.hpp>
 #include <dmawire/frame_pool.hpp>
@@ -14,6 +11,7 @@
 #include <dmawire/stream.hpp>
 #include <utility>
 
+#include "../capturing_error.hpp"
 #include "../hash.hpp"
 #include "frame_latency.hpp"
 #include "meter.hpp"
@@ -23,32 +21,6 @@
 
 namespace dmawire::commands {
 namespace {
-
-const char* capture_advice(int code) {
-  switch (code) {
-    case ENODEV:
-      return "the device is gone: unplugged, or its driver was unbound; all that it captured "
-             "before was taken";
-    case EIO:
-      return "the device failed, the kernel's log may tell how (dmesg); all that it captured "
-             "before was taken";
-    case ECANCELED:
-      return "something else stopped the device";
-    default:
-      return "";
-  }
-}
-
-const char* record_advice(int code) {
-  switch (code) {
-    case ENOSPC:
-      return "the disk is full; what is there is not complete";
-    case EINVAL:
-      return "its disk may want larger blocks than of 4096 bytes";
-    default:
-      return "what is there is not complete";
-  }
-}
 
 /// device -> network, and file, -> device: one ring, the same frames going round.
 class DeviceStream {
@@ -170,19 +142,14 @@ class DeviceStream {
   }
 
   [[nodiscard]] std::optional<Error> failure() const {
-    if (const int code = capture_.failure().value(); code != 0) {
-      return Error(code,
-                   fmt::format("capturing from {}, after {} frames", device_.node(),
-                               capture_.statistics().captured),
-                   capture_advice(code));
+    if (capture_.failure()) {
+      return capturing_error(capture_, device_);
     }
     if (send_error_) {
       return sending_error(send_error_, sender_);
     }
     if (recorder_ && recorder_->failure()) {
-      const int code = recorder_->failure().value();
-      return Error(code, fmt::format("writing {}, after {} bytes", options_.record, recorded()),
-                   record_advice(code));
+      return recording_error(*recorder_, options_.record);
     }
     return std::nullopt;
   }
