@@ -14,6 +14,7 @@
 namespace dmawire {
 
 class Device;
+class RingHost;
 class Sender;
 
 /// Has a device of dmawire's fill the frames of a pool, as FrameSource says.
@@ -39,12 +40,16 @@ class Capture final : public FrameSource {
   std::error_code give(std::uint32_t most = all) noexcept override;
   void start(std::uint32_t rate = 0) override;
   [[nodiscard]] std::optional<CapturedFrame> next() noexcept override;
+  /// A ReadWatch on its ring ends the wait too.
   std::error_code wait() noexcept override;
   void stop() noexcept override;
   void finish() noexcept override;
   [[nodiscard]] std::uint32_t given() const noexcept override;
   [[nodiscard]] std::error_code failure() const noexcept override;
   [[nodiscard]] const CaptureStatistics& statistics() const noexcept override;
+
+  /// The library's own: the ring for others to take part in.
+  [[nodiscard]] RingHost& ring_host() noexcept;
 
  private:
   class Engine;

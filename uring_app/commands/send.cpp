@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <cstdio>
 #include <dmawire/cpu_access.hpp>
 #include <dmawire/device.hpp>
@@ -25,6 +24,7 @@
 #include "options.hpp"
 #include "progress.hpp"
 #include "send/device_stream.hpp"
+#include "send/import_stream.hpp"
 #include "send/meter.hpp"
 #include "send/options.hpp"
 #include "send/report.hpp"
@@ -171,22 +171,51 @@ void add_video_options(CLI::App& command, SendOptions& options, CLI::Option* cam
       ->needs(camera);
 }
 
-/// What makes sense with a device or a camera only.
-std::vector<CLI::Option*> add_capture_options(CLI::App& command, SendOptions& options) {
-  return {command.add_option("--frames", options.frames, "stop when so many frames are captured")
-              ->check(CLI::PositiveNumber)
-              ->type_name("COUNT"),
-          command
-              .add_option("--rate", options.rate,
-                          "frames a second to ask the device for, if it can be told")
-              ->check(CLI::Range(1U, 1'000'000'000U))
-              ->type_name("HERTZ"),
-          command
-              .add_option("--record", options.record,
-                          "write the frames to this file too, past the page cache")
-              ->type_name("FILE"),
-          command.add_flag("--verbose", options.verbose,
-                           "tell each second how it goes, even if that is no terminal")};
+/// What makes sense only with who has frames: a device or a camera, and some of it an owner.
+struct FrameOptions {
+  std::vector<CLI::Option*> of_all;
+  std::vector<CLI::Option*> of_captures;
+
+  /// Throws if one was given that `options` leave no sense.
+  void check(const SendOptions& options) const {
+    const bool captures = options.device || !options.v4l2.empty();
+    if (!captures) {
+      check_none(of_captures, "--device or --v4l2");
+    }
+    if (!captures && options.import.empty()) {
+      check_none(of_all, "--device, --v4l2 or --import");
+    }
+  }
+
+ private:
+  static void check_none(const std::vector<CLI::Option*>& given, const std::string& needed) {
+    for (const CLI::Option* option : given) {
+      if (!option->empty()) {
+        throw CLI::RequiresError(option->get_name(), needed);
+      }
+    }
+  }
+};
+
+FrameOptions add_frame_options(CLI::App& command, SendOptions& options) {
+  return {.of_all = {command
+                         .add_option("--frames", options.frames,
+                                     "stop when so many frames are captured, or were lent")
+                         ->check(CLI::PositiveNumber)
+                         ->type_name("COUNT"),
+                     command
+                         .add_option("--record", options.record,
+                                     "write the frames to this file too, past the page cache")
+                         ->type_name("FILE")},
+          .of_captures = {command
+                              .add_option("--rate", options.rate,
+                                          "frames a second to ask the device for, if it can be "
+                                          "told")
+                              ->check(CLI::Range(1U, 1'000'000'000U))
+                              ->type_name("HERTZ"),
+                          command.add_flag("--verbose", options.verbose,
+                                           "tell each second how it goes, even if that is no "
+                                           "terminal")}};
 }
 
 }  // namespace
@@ -196,7 +225,9 @@ void add_send(CLI::App& app) {
   CLI::App* command = app.add_subcommand("send",
                                          "Send what a device or a camera captures, a file or "
                                          "standard input over TCP or UDP, zero-copy");
-  add_endpoint(*command, "peer", "HOST:PORT", options->peer, false, "who receives");
+  add_endpoint(*command, "peer", "HOST:PORT", options->peer, false,
+               "who receives; not needed with --import and --record")
+      ->required(false);
 
   auto* from = command->add_option("from", options->from, "send standard input")->type_name("-");
   from->check(CLI::IsMember({"-"}));
@@ -215,6 +246,14 @@ void add_send(CLI::App& app) {
                      ->excludes(from)
                      ->excludes(file)
                      ->excludes(device);
+  auto* owner = command
+                    ->add_option("--import", options->import,
+                                 "send what `uring_app share SOCKET` lends, until that ends")
+                    ->type_name("SOCKET")
+                    ->excludes(from)
+                    ->excludes(file)
+                    ->excludes(device)
+                    ->excludes(camera);
 
   add_choice<Path>(
       *command, "--tx", {Path::direct, Path::fixed, Path::plain, Path::msg, Path::copy}, {"auto"},
@@ -270,23 +309,29 @@ void add_send(CLI::App& app) {
   for (auto* other : {source, total, sq_poll}) {
     device->excludes(other);
     camera->excludes(other);
+    owner->excludes(other);
+  }
+  for (const char* other : {"--backing", "--size", "--buffers"}) {  // the owner chooses
+    owner->excludes(command->get_option(other));
   }
   // A camera says how long its frames are, and that is more than a datagram holds.
   camera->excludes(size)->excludes(udp);
   add_video_options(*command, *options, camera);
-  const std::vector<CLI::Option*> of_captures = add_capture_options(*command, *options);
+  const FrameOptions frame_options = add_frame_options(*command, *options);
 
-  command->callback([options, of_captures] {
+  command->callback([options, frame_options] {
+    frame_options.check(*options);
+    if (options->peer.port.empty() && (options->import.empty() || options->record.empty())) {
+      throw CLI::RequiredError("HOST:PORT");
+    }
     if (options->device) {
       finish(stream_from_device(*options), *options);
     } else if (!options->v4l2.empty()) {
       finish(stream_from_camera(*options), *options);
-    } else if (const auto given = std::find_if(of_captures.begin(), of_captures.end(),
-                                               [](const auto* option) { return !option->empty(); });
-               given != of_captures.end()) {
-      throw CLI::RequiresError((*given)->get_name(), "--device or --v4l2");
+    } else if (!options->import.empty()) {
+      finish(stream_from_owner(*options), *options);
     } else if (options->file.empty() && options->from.empty()) {
-      throw CLI::RequiredError("--device N, --v4l2 DEVICE, --file FILE or -");
+      throw CLI::RequiredError("--device N, --v4l2 DEVICE, --import SOCKET, --file FILE or -");
     } else {
       run(*options);
     }

@@ -43,6 +43,12 @@ class RingHost {
   /// the wait. 0 or -errno.
   [[nodiscard]] virtual int drive(unsigned wait_for) noexcept = 0;
 
+  /// Requests of clients that are not done.
+  [[nodiscard]] std::uint32_t guests_due() const noexcept { return guests_due_; }
+
+  /// So many ReadWatches have room on a ring that is nobody else's.
+  static constexpr std::uint32_t most_watches = 4;
+
   /// Where a frame is in the ring's table of fixed buffers.
   struct FixedPlace {
     std::uint16_t slot;
@@ -62,8 +68,6 @@ class RingHost {
     --guests_due_;
     clients_[completion.client()]->handle(completion);
   }
-  /// Requests of clients that are not done.
-  [[nodiscard]] std::uint32_t guests_due() const noexcept { return guests_due_; }
 
  private:
   std::array<RingClient*, RequestTag::most_clients> clients_{};  ///< the first is the host

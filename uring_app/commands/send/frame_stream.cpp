@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <dmawire/stream.hpp>
 #include <utility>
 
@@ -14,21 +13,6 @@
 #include "stream_progress.hpp"
 
 namespace dmawire::commands {
-namespace {
-
-const char* record_advice(int code) {
-  switch (code) {
-    case ENOSPC:
-      return "the disk is full; what is there is not complete";
-    case EINVAL:
-      return "its disk may want larger blocks than of 4096 bytes";
-    default:
-      return "what is there is not complete";
-  }
-}
-
-}  // namespace
-
 FrameStream::FrameStream(const SendOptions& options, UniqueFd datagrams, FramePool& pool,
                          const FrameOrigin& origin)
     : options_(options),
@@ -152,9 +136,7 @@ std::optional<Error> FrameStream::failure() const {
     return sending_error(send_error_, sender_);
   }
   if (recorder_ && recorder_->failure()) {
-    const int code = recorder_->failure().value();
-    return Error(code, fmt::format("writing {}, after {} bytes", options_.record, recorded()),
-                 record_advice(code));
+    return recording_error(*recorder_, options_.record);
   }
   return std::nullopt;
 }
