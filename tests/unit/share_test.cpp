@@ -870,7 +870,7 @@ TEST_F(ShareTest, IsUnderstoodByAProgramInPython) {
   }
   const SocketPlace place;
   ShareServer server{place.path(), pool_, most_clients};
-  Process look{{"python3", LOOK_PY, place.path(), "5"}};
+  Process look{{"python3", DMAWIRE_SOURCE_DIR "/uring_app/examples/look.py", place.path(), "5"}};
   std::uint64_t sequence = 0;
   // It is lent one frame at a time; the sums are those of what publish() writes.
   while (server.statistics().returned < 5 && sequence < 100'000) {
