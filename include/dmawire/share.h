@@ -189,7 +189,7 @@ struct dmawire_share_buffer {
  * struct dmawire_share_frame - a frame that is lent
  * @id: which
  * @buffer: the id of its buffer
- * @offset: where in it it begins; as announced
+ * @offset: where it begins in there; as announced
  * @length: bytes that are in it, 1 to frame_length
  * @sequence: its number since the owner began; larger than that of the one before
  * @timestamp: when it was complete
