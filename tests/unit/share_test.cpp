@@ -32,6 +32,7 @@
 #include "loopback.hpp"
 #include "message_of.hpp"
 #include "process.hpp"
+#include "ring_host.hpp"
 #include "share_message.hpp"
 #include "shared_frames.hpp"
 
@@ -805,6 +806,23 @@ TEST(ReadWatch, EndsAWaitWhenADescriptorCanBeReadAndNotBefore) {
     watch.arm();
   }
   EXPECT_FALSE(recorder.wait()) << "nothing is left to wait for";
+}
+
+TEST(ReadWatch, EndsThoughWhatWokeItHasBeenReadMeanwhile) {
+  FakeSys fake;
+  fake->create = [](const char*, int, mode_t) { return ::open("/dev/null", O_WRONLY | O_CLOEXEC); };
+  FramePool pool = sealed_pool(frames, frame_length);
+  Recorder recorder{"unused", pool};
+  const PacketPair pair;
+  {
+    ReadWatch watch{recorder.ring_host(), pair.owner.get()};
+    watch.arm();
+    ASSERT_EQ(recorder.ring_host().drive(0), 0);
+    char byte = 0;
+    ASSERT_EQ(::send(pair.client.get(), "x", 1, 0), 1);
+    ASSERT_EQ(::recv(pair.owner.get(), &byte, 1, 0), 1);
+  }
+  EXPECT_EQ(recorder.ring_host().guests_due(), 0U);
 }
 
 class LentFrames : public testing::TestWithParam<Path> {};

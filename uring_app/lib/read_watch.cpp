@@ -7,7 +7,9 @@
 
 namespace dmawire {
 
-/// A poll request at a time, and at the end one that removes it.
+/// A poll request at a time, and at the end one that cancels it. (IORING_OP_POLL_REMOVE would not
+/// do: it leaves alone a request that has been woken and is about to look, which then finds nothing
+/// if what woke it has been read, and stays.)
 class ReadWatch::Engine final : public RingClient {
  public:
   Engine(RingHost& host, int fd) : host_(host), fd_(fd), number_(host.join(*this)) {}
@@ -16,8 +18,8 @@ class ReadWatch::Engine final : public RingClient {
   ~Engine() {
     if (due_ > 0) {
       io_uring_sqe* const sqe = host_.next_sqe();
-      io_uring_prep_poll_remove(sqe, tag(poll));
-      sqe->user_data = tag(removal);
+      io_uring_prep_cancel64(sqe, tag(poll), 0);
+      sqe->user_data = tag(cancellation);
       ++due_;
     }
     while (due_ > 0 && host_.drive(1) == 0) {
@@ -39,7 +41,7 @@ class ReadWatch::Engine final : public RingClient {
 
  private:
   static constexpr std::uint32_t poll = 0;
-  static constexpr std::uint32_t removal = 1;
+  static constexpr std::uint32_t cancellation = 1;
 
   [[nodiscard]] std::uint64_t tag(std::uint32_t request) const noexcept {
     return RequestTag{request, 0, number_}.pack();
