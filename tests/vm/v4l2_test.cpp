@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -54,11 +55,11 @@ std::string text_of(VividCamera camera) {
 /// `send --v4l2` from src to a `recv` in dst that keeps what comes.
 class VideoTransfer {
  public:
-  VideoTransfer(const std::string& node, Size size, const Words& options)
+  VideoTransfer(const std::string& node, Size size, const Words& options, unsigned rate = 30)
       : receiver_{{"--hash", "--out", kReceived}, "dst"},
         sender_{send_command("192.0.2.2", receiver_.port(),
                              words({"--v4l2", node, "--format", "YUYV", "--video-size", size.text(),
-                                    "--rate", "30", "--hash"},
+                                    "--rate", std::to_string(rate), "--hash"},
                                    options)),
                 {.netns = "src"}} {}
 
@@ -124,7 +125,7 @@ class Video : public testing::TestWithParam<VividCamera> {
         run({"v4l2-ctl", "-d", node_,
              "--set-fmt-video=width=" + std::to_string(size.width) +
                  ",height=" + std::to_string(size.height) + ",pixelformat=YUYV",
-             "--set-parm=30", "--stream-mmap", "--stream-count=" + std::to_string(count),
+             "--stream-mmap", "--stream-count=" + std::to_string(count),
              std::string("--stream-to=") + kReference});
     EXPECT_EQ(result.status, 0) << result.err;
     std::vector<std::string> frames = frames_of(kReference, size);
@@ -222,21 +223,30 @@ TEST_P(Video, LeavesTheNodeToOtherProgramsThatLook) {
   ASSERT_NO_FATAL_FAILURE(transfer.finish());
 }
 
-TEST_P(Video, LeavesTheNodeAsV4l2ComplianceWantsIt) {
+/// What v4l2-compliance has against vivid, of which it does not like everything in each version.
+TEST_P(Video, LeavesTheNodeAsV4l2ComplianceFoundIt) {
   if (kernel_watches() && GetParam() != VividCamera::dma)
     GTEST_SKIP() << "one camera has to do where it takes long";
+  const auto complaints = [&] {
+    const Process::Result result = run({"v4l2-compliance", "-d", node_});
+    EXPECT_NE(result.out.find("Total for vivid device " + node_), std::string::npos) << result.out;
+    std::string lines;
+    std::istringstream text{result.out};
+    for (std::string line; std::getline(text, line);)
+      if (line.find("fail:") != std::string::npos || line.ends_with(": FAIL"))
+        lines += line + "\n";
+    return lines;
+  };
+  const std::string before = complaints();
   VideoTransfer transfer{node_, kSmall, {"--frames", "3"}};
   ASSERT_NO_FATAL_FAILURE(transfer.finish());
-  const Process::Result result = run({"v4l2-compliance", "-d", node_});
-  EXPECT_EQ(result.status, 0) << result.out;
-  EXPECT_NE(result.out.find("Failed: 0"), std::string::npos) << result.out;
+  EXPECT_EQ(complaints(), before);
 }
 
 TEST_P(Video, AsksForTheRate) {
-  VideoTransfer transfer{node_, kSmall, {"--frames", "2", "--rate", "10"}};
+  VideoTransfer transfer{node_, kSmall, {"--frames", "11"}, 10};
   ASSERT_NO_FATAL_FAILURE(transfer.finish());
-  const Process::Result result = run({"v4l2-ctl", "-d", node_, "--get-parm"});
-  EXPECT_NE(result.out.find("10.000"), std::string::npos) << result.out;
+  EXPECT_GT(transfer.sent["seconds"], 0.9);
 }
 
 TEST_P(Video, SaysWhatTheCameraDoesNotHave) {
