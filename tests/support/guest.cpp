@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -71,6 +72,11 @@ uint64_t free_memory() {
   for (int i = 0; i < 16; ++i)
     EXPECT_TRUE(write_text("/proc/sys/vm/stat_refresh", "1"));
   return meminfo("MemFree");
+}
+
+void shrink_slabs() {
+  for (const auto& cache : std::filesystem::directory_iterator{"/sys/kernel/slab"})
+    write_text(cache.path() / "shrink", "1");
 }
 
 void dirty_memory(size_t bytes) {

@@ -40,6 +40,9 @@ unsigned fewer_if_watched(unsigned count);
 /// A field of /proc/meminfo in bytes.
 uint64_t meminfo(const std::string& field);
 
+/// Has every slab cache give up what it does not need, and KASAN what it keeps of it.
+void shrink_slabs();
+
 /// MemFree once the page cache and the slab caches are dropped.
 uint64_t free_memory();
 
