@@ -43,7 +43,8 @@ uint64_t meminfo(const std::string& field);
 /// Has every slab cache give up what it does not need, and KASAN what it keeps of it.
 void shrink_slabs();
 
-/// MemFree once the page cache and the slab caches are dropped.
+/// What is free once the page cache and the slab caches are dropped, in bytes: MemFree and what the
+/// CPUs keep in stock.
 uint64_t free_memory();
 
 /// Leaves @p bytes of free memory not zero.
