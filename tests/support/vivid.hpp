@@ -32,6 +32,7 @@ inline bool load_vivid() {
          }) == 0;
 }
 
+/// Nobody may have it open. False if it is still there.
 inline bool unload_vivid() {
   return in_child([] {
            execlp("modprobe", "modprobe", "-r", "vivid", nullptr);

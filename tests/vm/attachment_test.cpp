@@ -89,6 +89,7 @@ class Camera : public testing::TestWithParam<VividCamera> {
   static constexpr uint32_t kHeight = 180;
   static constexpr uint32_t kBuffers = 3;
 
+  static void TearDownTestSuite() { unload_vivid(); }
   void SetUp() override {
     if (!load_vivid())
       GTEST_SKIP() << "this kernel has no vivid to attach to";

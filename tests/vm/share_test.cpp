@@ -34,6 +34,7 @@
 #include "shared_frames.hpp"
 #include "transfer.hpp"
 #include "vgem.hpp"
+#include "vivid.hpp"
 
 namespace dmawire::test {
 namespace {
@@ -380,6 +381,8 @@ TEST(Share, TellsItsClientsThatItsDeviceIsGone) {
 /// Buffers of other exporters, which this process lends to `send --import`.
 class ShareForeign : public testing::Test {
  protected:
+  static void TearDownTestSuite() { unload_vivid(); }
+
   static constexpr std::uint32_t frames = 6;
   static constexpr std::size_t length = 64 * 1024;
 
@@ -488,26 +491,12 @@ std::vector<Buffer> camera_buffers(int camera, std::uint32_t count, std::size_t 
   return buffers;
 }
 
-UniqueFd open_camera() {
-  if (!load_kernel_module("vivid")) {
-    return {};
-  }
-  for (int i = 0; i < 8; ++i) {
-    UniqueFd camera{::open(("/dev/video" + std::to_string(i)).c_str(), O_RDWR | O_CLOEXEC)};
-    v4l2_capability capability{};
-    if (camera.valid() && ::ioctl(camera.get(), VIDIOC_QUERYCAP, &capability) == 0 &&
-        (capability.device_caps & V4L2_CAP_VIDEO_CAPTURE) != 0) {
-      return camera;
-    }
-  }
-  return {};
-}
-
 TEST_F(ShareForeign, BuffersOfACameraThatHavePagesAreSentWithoutACopy) {
-  const UniqueFd camera = open_camera();
-  if (!camera.valid()) {
+  if (!load_vivid()) {
     GTEST_SKIP() << "this kernel has no vivid";
   }
+  const UniqueFd camera{::open(vivid_node(VividCamera::vmap).c_str(), O_RDWR | O_CLOEXEC)};
+  ASSERT_TRUE(camera.valid());
   share(camera_buffers(camera.get(), frames, length), "videobuf2_vmalloc", "plain");
 }
 

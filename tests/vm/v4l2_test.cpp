@@ -99,6 +99,7 @@ std::vector<std::string> frames_of(const std::string& file, Size size) {
 
 class Video : public testing::TestWithParam<VividCamera> {
  protected:
+  static void TearDownTestSuite() { unload_vivid(); }
   void SetUp() override {
     if (!load_vivid())
       GTEST_SKIP() << "this kernel has no vivid to capture from";
@@ -303,7 +304,12 @@ TEST_P(Video, SendsWhatItHasWhenTheCameraIsPulledOut) {
   ASSERT_TRUE(unload_vivid()) << "and plug it in again";
 }
 
-TEST(VideoNode, MustBeACamera) {
+class VideoNode : public testing::Test {
+ protected:
+  static void TearDownTestSuite() { unload_vivid(); }
+};
+
+TEST_F(VideoNode, MustBeACamera) {
   for (const char* node : {"/dev/null", "/dev/dmawire0", "/dev/video99"}) {
     const Process::Result result = Process{send_command("127.0.0.1", "1", {"--v4l2", node})}.wait();
     EXPECT_EQ(result.status, 3) << node << ": " << result.err;
@@ -311,7 +317,7 @@ TEST(VideoNode, MustBeACamera) {
 }
 
 /// Of pages from everywhere a camera that wants one piece can make nothing.
-TEST(VideoNode, SaysThatTheMemoryIsNotInOnePiece) {
+TEST_F(VideoNode, SaysThatTheMemoryIsNotInOnePiece) {
   if (!load_vivid())
     GTEST_SKIP() << "this kernel has no vivid to capture from";
   const Process::Result result =

@@ -59,9 +59,12 @@ class ImportStream {
 
   StreamOutcome run() {
     const Meter meter{options_.verify_copies};
-    while (!ended()) {
-      hand_on();
+    for (;;) {
+      hand_on();  // and learns of the owner's end: of that nothing more would wake us
       (void)client_.give_back();
+      if (ended()) {
+        break;
+      }
       wait();
     }
     drain();
