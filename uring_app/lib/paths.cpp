@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <array>
+#include <string>
+#include <vector>
 
 #include <dmawire/error.hpp>
 #include <dmawire/route.hpp>
@@ -59,6 +61,33 @@ bool is_local(int socket) noexcept {
   }
 }
 
+/// Paths that were not to be had, and why: those with the same reason together.
+class Refusals {
+ public:
+  void add(Path path, std::string_view reason) {
+    if (!refusals_.empty() && refusals_.back().reason == reason) {
+      refusals_.back().paths += fmt::format(", {}", name(path));
+    } else {
+      refusals_.push_back({std::string{name(path)}, std::string{reason}});
+    }
+  }
+
+  [[nodiscard]] std::string text() const {
+    std::string text;
+    for (const Refusal& refusal : refusals_) {
+      text += fmt::format("; not {}: {}", refusal.paths, refusal.reason);
+    }
+    return text;
+  }
+
+ private:
+  struct Refusal {
+    std::string paths;
+    std::string reason;
+  };
+  std::vector<Refusal> refusals_;
+};
+
 }  // namespace
 
 std::vector<PathReport> probe_paths(FramePool& pool) {
@@ -81,19 +110,19 @@ ChosenSender choose_sender(std::span<const int> sockets, FramePool& pool,
             fmt::format("{}; the destination is this machine, where it does so in any case",
                         what_it_does(Path::copy))};
   }
-  std::string refused;
+  Refusals refusals;
   for (const Path path : best_first) {
     try {
       auto sender = make_sender(path, sockets, pool, options);
-      return {std::move(sender), path, fmt::format("{}{}", what_it_does(path), refused)};
+      return {std::move(sender), path, fmt::format("{}{}", what_it_does(path), refusals.text())};
     } catch (const Error& error) {
       if (error.kind() != Error::Kind::impossible) {
         throw;
       }
-      refused += fmt::format("; not {}: {}", name(path), error.what());
+      refusals.add(path, error.what());
     }
   }
-  throw Error(0, "no path works" + refused, {}, Error::Kind::impossible);
+  throw Error(0, "no path works" + refusals.text(), {}, Error::Kind::impossible);
 }
 
 }  // namespace dmawire
