@@ -44,6 +44,8 @@ int main(int argc, char** argv) {
   commands::add_info(app);
   commands::add_send(app);
   commands::add_recv(app);
+  commands::add_share(app);
   commands::add_bench(app);
+  commands::add_drm(app);
   return run(app, argc, argv);
 }

@@ -103,3 +103,24 @@ make_checkpatch() {
 	quietly "unpacking checkpatch" in_root --bind "$SOURCE:/kernel:ro" --bind "$tmp:/stage" -- /parts/unpack-checkpatch
 	mv "$tmp" "$CACHE/checkpatch"
 }
+
+# Sets SELFTESTS, a directory with those of the kernel's own tests that are about what we do, unchanged.
+ensure_selftests() {
+	local source
+	source=$(<"$CACHE/kernel/$KERNEL-$MACHINE_ARCH")
+	SELFTESTS=$CACHE/selftests/$(key_of "$source" "$(fingerprint "$CHECKOUT/tests/selftests" "$CHECKOUT/include/dmawire/uapi.h")" \
+		"$(<"$PARTS/inside/compile-selftests")")
+	[[ -d $SELFTESTS ]] || locked root make_selftests
+}
+
+# Caller holds the lock `root`.
+make_selftests() {
+	[[ ! -d $SELFTESTS ]] || return 0
+	make_source
+	local tmp=$CACHE/selftests/tmp.$$
+	rm -rf "$CACHE/selftests"
+	mkdir -p "$tmp"
+	quietly "compiling the kernel's selftests" in_root --bind "$SOURCE:/kernel:ro" --bind "$CHECKOUT:/src:ro" \
+		--bind "$tmp:/stage" -- /parts/compile-selftests "$KERNEL_CC"
+	mv "$tmp" "$SELFTESTS"
+}

@@ -60,7 +60,7 @@ PI_PACKAGES=(qemu-system-arm "$KERNEL_CC-aarch64-linux-gnu" "${KERNEL_CC/gcc/g++
 GUEST_COMMANDS=(
 	sh dash env xargs find nice nohup setsid chroot script watch
 	bash ip ss tc ethtool ping socat nc.openbsd curl iperf3 strace lsmod modprobe modinfo rmmod insmod
-	udevadm stress v4l2-ctl taskset prlimit setpriv unshare nsenter timeout
+	udevadm stress v4l2-ctl v4l2-compliance taskset prlimit setpriv unshare nsenter timeout
 )
 
 # What builds and runs the programs and unit tests on the host, and what ci/lint calls there: command -> package.
@@ -71,4 +71,5 @@ HOST_BUILD_PACKAGES=(
 HOST_FUZZ_PACKAGES=(clang libclang-rt-dev)
 declare -A LINT_COMMANDS=(
 	[clang-format]=clang-format [clang-tidy]=clang-tidy [cppcheck]=cppcheck [shellcheck]=shellcheck [codespell]=codespell
+	[mandoc]=mandoc [doxygen]=doxygen
 )

@@ -41,6 +41,9 @@ class Device {
   /// Memory of this process as a buffer, which takes it over. Counts against the limit of locked
   /// memory. Throws Error.
   [[nodiscard]] Buffer create_from(Mapping memory, dmawire_direction direction) const;
+  /// A dma-buf of dmawire that somebody else has created. Throws Error (EXDEV: another
+  /// exporter's).
+  [[nodiscard]] Buffer adopt(UniqueFd dma_buf) const;
   /// Limits and what is in use. Throws Error.
   [[nodiscard]] dmawire_info info() const;
   /// What a dma-buf of dmawire is made of and good for. Throws Error (EXDEV: another exporter's).

@@ -63,6 +63,12 @@ class Frame {
 /// its frames.
 class FramePool {
  public:
+  /// Where a frame is: in which buffer, and how many bytes into it.
+  struct Place {
+    std::uint32_t buffer;
+    std::uint32_t offset;
+  };
+
   /// Maps every buffer and cuts `frames` frames from them, the first buffer's first. Throws Error,
   /// also if the buffers are too short.
   FramePool(std::vector<Buffer> buffers, std::size_t frame_length, std::uint32_t frames);
@@ -72,6 +78,9 @@ class FramePool {
   /// One frame in each buffer, `offset` bytes into it. Throws Error.
   [[nodiscard]] static FramePool one_in_each(std::vector<Buffer> buffers, std::size_t frame_length,
                                              std::size_t offset);
+  /// Frames at the places that somebody else has chosen, each buffer's together. Throws Error.
+  [[nodiscard]] static FramePool at(std::vector<Place> places, std::vector<Buffer> buffers,
+                                    std::size_t frame_length, std::size_t stride);
   FramePool(const FramePool&) = delete;
   FramePool& operator=(const FramePool&) = delete;
 
@@ -105,11 +114,6 @@ class FramePool {
   [[nodiscard]] std::size_t frame_length() const noexcept { return frame_length_; }
   [[nodiscard]] std::size_t stride() const noexcept { return stride_; }
 
-  /// Where a frame is: in which buffer, and how many bytes into it.
-  struct Place {
-    std::uint32_t buffer;
-    std::uint32_t offset;
-  };
   [[nodiscard]] Place place(std::uint32_t index) const noexcept { return places_[index]; }
   [[nodiscard]] std::span<std::byte> bytes(std::uint32_t index) const noexcept {
     return {starts_[index], frame_length_};

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 namespace dmawire {
@@ -16,6 +17,8 @@ class Mapping {
   /// Maps `length` bytes from offset 0, at an address that is a multiple of `alignment`, a power of
   /// 2: huge pages can be mapped nowhere else. Throws Error.
   Mapping(int fd, std::size_t length, std::size_t alignment = 1);
+  /// The same from another offset, a multiple of the page size. Throws Error.
+  [[nodiscard]] static Mapping at(int fd, std::size_t length, std::uint64_t offset);
   /// New memory of this process. Throws Error.
   [[nodiscard]] static Mapping anonymous(std::size_t length);
   /// The bytes of another mapping, which must live as long. Unmaps nothing.

@@ -40,7 +40,11 @@ unsigned fewer_if_watched(unsigned count);
 /// A field of /proc/meminfo in bytes.
 uint64_t meminfo(const std::string& field);
 
-/// MemFree once the page cache and the slab caches are dropped.
+/// Has every slab cache give up what it does not need, and KASAN what it keeps of it.
+void shrink_slabs();
+
+/// What is free once the page cache and the slab caches are dropped, in bytes: MemFree and what the
+/// CPUs keep in stock.
 uint64_t free_memory();
 
 /// Leaves @p bytes of free memory not zero.

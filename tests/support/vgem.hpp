@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include <dmawire/unique_fd.hpp>
 #include "guest.hpp"
@@ -31,6 +32,48 @@ inline UniqueFd open_vgem() {
   }
   return {};
 }
+
+/// A fence of vgem's on what is attached to it: it stands for work of another device, until it is
+/// signaled.
+class VgemFence {
+ public:
+  /// Of a device that reads, or writes.
+  enum class Access : uint32_t { kRead, kWrite };
+
+  VgemFence(const UniqueFd& card, uint32_t handle, Access access) : card_(card.get()) {
+    Attach request{handle, static_cast<uint32_t>(access), 0, 0};
+    error_ = drmIoctl(card_, DRM_IOWR(DRM_COMMAND_BASE + 1, Attach), &request) == 0 ? 0 : errno;
+    number_ = request.out_fence;
+  }
+  ~VgemFence() { signal(); }
+  VgemFence(const VgemFence&) = delete;
+  VgemFence& operator=(const VgemFence&) = delete;
+
+  void signal() {
+    Signal request{std::exchange(number_, 0), 0};
+    if (request.fence != 0)
+      drmIoctl(card_, DRM_IOW(DRM_COMMAND_BASE + 2, Signal), &request);
+  }
+  /// EBUSY: somebody else's work is under way.
+  [[nodiscard]] int error() const { return error_; }
+
+ private:
+  // The ABI of vgem's two ioctls, whose header Debian 12 does not have.
+  struct Attach {
+    uint32_t handle;
+    uint32_t flags;
+    uint32_t out_fence;
+    uint32_t reserved;
+  };
+  struct Signal {
+    uint32_t fence;
+    uint32_t flags;
+  };
+
+  int card_;
+  int error_;
+  uint32_t number_;
+};
 
 /// Where it is, for those who open it often; empty if there is none.
 inline std::string vgem_path() {
@@ -55,6 +98,7 @@ class VgemHandle {
     handle_ = 0;
   }
   [[nodiscard]] int error() const { return error_; }
+  [[nodiscard]] uint32_t number() const { return handle_; }
 
   /// A new descriptor of what is attached.
   [[nodiscard]] UniqueFd to_dmabuf() const {

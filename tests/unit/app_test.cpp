@@ -62,7 +62,7 @@ void expect_failure(const Words& arguments, int status, const std::string& sente
 }
 
 TEST(App, ExplainsItself) {
-  for (const char* command : {"info", "send", "recv"}) {
+  for (const char* command : {"info", "send", "recv", "share"}) {
     EXPECT_EQ(run(app({command, "--help"})).status, 0);
   }
   EXPECT_EQ(run(app({"--version"})).status, 0);
@@ -91,6 +91,29 @@ TEST(App, MisuseIsStatusTwo) {
                            {"send", "127.0.0.1:1", "--file", "x", "--frames", "1"},
                            {"send", "127.0.0.1:1", "--file", "x", "--rate", "1"},
                            {"send", "127.0.0.1:1", "--file", "x", "--record", "y"},
+                           {"send", "127.0.0.1:1", "--v4l2", "x", "--device", "0"},
+                           {"send", "127.0.0.1:1", "--v4l2", "x", "--udp"},
+                           {"send", "127.0.0.1:1", "--v4l2", "x", "--size", "4K"},
+                           {"send", "127.0.0.1:1", "--v4l2", "x", "--video-size", "640"},
+                           {"send", "127.0.0.1:1", "--device", "0", "--format", "YUYV"},
+                           {"send", "127.0.0.1:1", "--file", "x", "--video-size", "640x480"},
+                           {"drm"},
+                           {"drm", "borrow"},
+                           {"drm", "import", "--backing", "stone"},
+                           {"drm", "export", "--to", "nowhere"},
+                           {"send", "--import", "socket"},
+                           {"send", "--import", "socket", "--record", "x", "--device", "0"},
+                           {"send", "127.0.0.1:1", "--import", "socket", "--file", "x"},
+                           {"send", "127.0.0.1:1", "--import", "socket", "--size", "4K"},
+                           {"send", "127.0.0.1:1", "--import", "socket", "--rate", "1"},
+                           {"share"},
+                           {"share", "socket"},
+                           {"share", "socket", "-", "--file", "x"},
+                           {"share", "socket", "--file", "x", "--device", "0"},
+                           {"share", "socket", "--file", "x", "--rate", "1"},
+                           {"share", "socket", "-", "--backing", "user"},
+                           {"share", "socket", "-", "--clients", "0"},
+                           {"share", "socket", "-", "--clients", "4", "--buffers", "4"},
                            {"recv", "0", "--again", "--check-frames"},
                            {"recv"},
                            {"recv", "port"},
@@ -114,12 +137,15 @@ TEST(App, SaysInASentenceWhatWentWrong) {
   expect_failure(with({"--file", "/nonexistent"}), 1, "opening /nonexistent: ENOENT");
   expect_failure(with({"--file", "/tmp"}), 1, "reading /tmp: EISDIR");
   expect_failure({"recv", "192.0.2.77:7000"}, 1, "listening on 192.0.2.77:7000: EADDRNOTAVAIL");
+  expect_failure({"send", "127.0.0.1:1", "--import", "/nonexistent"}, 1, "nobody shares there");
   expect_failure({"send", "no-such-host.invalid:1", "--source", "memfd", "--file", file.path()}, 1,
                  "looking up no-such-host.invalid");
 }
 
 TEST(App, SaysThatThereIsNoDevice) {
   expect_failure({"send", "127.0.0.1:1", "--device", "4711"}, 3,
+                 "opening /dev/dmawire4711: ENOENT");
+  expect_failure({"share", "/tmp/dmawire-unused", "--device", "4711"}, 3,
                  "opening /dev/dmawire4711: ENOENT");
 }
 

@@ -136,6 +136,17 @@ TEST_P(RecorderTest, SaysWhyAFileCannotBeMade) {
   }
 }
 
+TEST_P(RecorderTest, WritesOnARingOfItsOwnToo) {
+  Recorder recorder{path_, pool_};
+  EXPECT_FALSE(recorder.write(numbered('a'), frame_length));
+  EXPECT_FALSE(recorder.wait());
+  EXPECT_EQ(pool_.available(), pool_size);
+  EXPECT_FALSE(recorder.wait()) << "there is nothing to wait for";
+  EXPECT_FALSE(recorder.write(numbered('b'), 100));
+  EXPECT_FALSE(recorder.finish());
+  EXPECT_EQ(stored(), std::string(frame_length, 'a') + std::string(100, 'b'));
+}
+
 TEST(Recorder, NeedsASenderWithARing) {
   const Loopback connection;
   FramePool pool = make_pool(Exporter::memfd, 1, frame_length);

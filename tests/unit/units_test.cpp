@@ -30,6 +30,16 @@ TEST(Units, RefusesWhatDoesNotFit) {
   }
 }
 
+TEST(Units, ParsesWidthAndHeight) {
+  const Dimensions dimensions = parse_dimensions("640x480");
+  EXPECT_EQ(dimensions.width, 640U);
+  EXPECT_EQ(dimensions.height, 480U);
+  for (const char* text : {"", "640", "x480", "640x", "640x480x2", "0x480", "640x0", "640X480",
+                           "-1x480", "4294967296x1", " 1x1", "1x1 "}) {
+    EXPECT_THROW((void)parse_dimensions(text), std::invalid_argument) << text;
+  }
+}
+
 TEST(Units, FormatsSizesShort) {
   EXPECT_EQ(format_size(0), "0 B");
   EXPECT_EQ(format_size(1023), "1023 B");

@@ -17,6 +17,7 @@
 #include "../support/guest.hpp"
 #include "../support/mapped.hpp"
 #include "../support/vgem.hpp"
+#include "../support/vivid.hpp"
 
 namespace dmawire::test {
 namespace {
@@ -80,10 +81,7 @@ TEST_F(Vgem, DevicesAttachToOneBufferSideBySide) {
   EXPECT_EQ(sync(buffer.get(), DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW), 0);
 }
 
-/// vivid's two cameras: the first writes through vmap, the second maps for DMA.
-enum class Access { kVmap, kDma };
-
-class Camera : public testing::TestWithParam<Access> {
+class Camera : public testing::TestWithParam<VividCamera> {
  protected:
   static constexpr size_t kLength =
       128 * 1024;  // one block, as a device without scatter-gather needs it
@@ -91,38 +89,16 @@ class Camera : public testing::TestWithParam<Access> {
   static constexpr uint32_t kHeight = 180;
   static constexpr uint32_t kBuffers = 3;
 
-  static void SetUpTestSuite() {
-    in_child([] {
-      execlp("modprobe", "modprobe", "-q", "vivid", "n_devs=2", "allocators=0,1",
-             "node_types=0x1,0x1", nullptr);
-      return 127;
-    });
-  }
-
+  static void TearDownTestSuite() { unload_vivid(); }
   void SetUp() override {
-    camera_ = open_camera(GetParam() == Access::kVmap ? 0 : 1);
-    if (!camera_.valid())
+    if (!load_vivid())
       GTEST_SKIP() << "this kernel has no vivid to attach to";
+    camera_ = UniqueFd(open(vivid_node(GetParam()).c_str(), O_RDWR | O_CLOEXEC));
+    ASSERT_TRUE(camera_.valid());
     set_format();
     UniqueFd device = open_device();
     for (uint32_t i = 0; i < kBuffers; ++i)
       buffers_.push_back(create_buffer(device.get(), kLength));
-  }
-
-  static UniqueFd open_camera(int number) {
-    std::vector<std::string> nodes;
-    for (int i = 0; i < 16; ++i) {
-      std::string path = "/dev/video" + std::to_string(i);
-      UniqueFd node(open(path.c_str(), O_RDWR | O_CLOEXEC));
-      v4l2_capability capability = {};
-      if (!node.valid() || ioctl(node.get(), VIDIOC_QUERYCAP, &capability) != 0)
-        continue;
-      bool captures = (capability.device_caps & V4L2_CAP_VIDEO_CAPTURE) != 0;
-      if (captures && strcmp(reinterpret_cast<const char*>(capability.driver), "vivid") == 0 &&
-          number-- == 0)
-        return node;
-    }
-    return {};
   }
 
   void set_format() {
@@ -205,10 +181,10 @@ TEST_P(Camera, KeepsQueuedBuffersAliveUntilItLetsGo) {
   EXPECT_EQ(module_info().out_buffers, 0u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Vivid, Camera, testing::Values(Access::kVmap, Access::kDma),
+INSTANTIATE_TEST_SUITE_P(Vivid, Camera, testing::Values(VividCamera::vmap, VividCamera::dma),
                          [](const auto& instance) {
-                           return std::string(instance.param == Access::kVmap ? "ThroughVmap"
-                                                                              : "ThroughDma");
+                           return std::string(instance.param == VividCamera::vmap ? "ThroughVmap"
+                                                                                  : "ThroughDma");
                          });
 
 }  // namespace

@@ -11,6 +11,8 @@ namespace dmawire::commands {
 void add_info(CLI::App& app);
 void add_send(CLI::App& app);
 void add_recv(CLI::App& app);
+void add_share(CLI::App& app);
 void add_bench(CLI::App& app);
+void add_drm(CLI::App& app);
 
 }  // namespace dmawire::commands

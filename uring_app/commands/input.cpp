@@ -60,13 +60,19 @@ Input::Input(UniqueFd fd, std::string name, std::optional<std::uint64_t> limit)
 }
 
 std::size_t Input::fill(std::span<std::byte> frame, Sender& sender) {
+  return fill(frame, [&](int) {
+    wait_until_readable(sender);
+    return true;
+  });
+}
+
+std::size_t Input::fill(std::span<std::byte> frame, const std::function<bool(int fd)>& wait) {
   std::size_t filled = 0;
   while (filled < frame.size() && left_ > 0) {
     if (may_block_ && !readable_now()) {
-      if (filled > 0) {
+      if (filled > 0 || !wait(fd_.get())) {
         break;
       }
-      wait_until_readable(sender);
     }
     const std::size_t count = read_some(frame.subspan(filled));
     if (count == 0) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <dmawire/sender.hpp>
 #include <dmawire/unique_fd.hpp>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -24,6 +25,10 @@ class Input {
   /// From a pipe it takes what is there and does not wait for a full frame. While nothing is there,
   /// `sender` is kept going.
   [[nodiscard]] std::size_t fill(std::span<std::byte> frame, Sender& sender);
+  /// The same, but while nothing is there, `wait` is called: it returns true when a descriptor can
+  /// be read, or false if nobody wants more, which counts as the end.
+  [[nodiscard]] std::size_t fill(std::span<std::byte> frame,
+                                 const std::function<bool(int fd)>& wait);
 
   /// How many bytes there will be, if that is known.
   [[nodiscard]] std::optional<std::uint64_t> length() const noexcept { return length_; }

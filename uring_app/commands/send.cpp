@@ -24,10 +24,12 @@
 #include "options.hpp"
 #include "progress.hpp"
 #include "send/device_stream.hpp"
+#include "send/import_stream.hpp"
 #include "send/meter.hpp"
 #include "send/options.hpp"
 #include "send/report.hpp"
 #include "send/setup.hpp"
+#include "send/video_stream.hpp"
 #include "units.hpp"
 
 namespace dmawire::commands {
@@ -111,8 +113,7 @@ void print(const SendReport& report, const SendOptions& options) {
   }
 }
 
-void run_from_device(const SendOptions& options) {
-  const StreamOutcome outcome = stream_from_device(options);
+void finish(const StreamOutcome& outcome, const SendOptions& options) {
   print(outcome.report, options);
   if (outcome.failure) {
     throw *outcome.failure;
@@ -153,36 +154,80 @@ CLI::Option* add_choice(CLI::App& command, const std::string& option,
       ->type_name("");
 }
 
-/// What makes sense with a device only.
-void add_device_options(CLI::App& command, SendOptions& options, CLI::Option* device) {
-  command.add_option("--frames", options.frames, "stop when the device has captured so many")
-      ->check(CLI::PositiveNumber)
-      ->type_name("COUNT")
-      ->needs(device);
+/// What makes sense with a camera only.
+void add_video_options(CLI::App& command, SendOptions& options, CLI::Option* camera) {
+  command.add_option("--format", options.video_format, "how the camera is to store pixels: YUYV")
+      ->type_name("FOURCC")
+      ->needs(camera);
   command
-      .add_option("--rate", options.rate,
-                  "frames a second to ask the device for, if it can be told")
-      ->check(CLI::Range(1U, 1'000'000'000U))
-      ->type_name("HERTZ")
-      ->needs(device);
-  command
-      .add_option("--record", options.record,
-                  "write the frames to this file too, past the page cache")
-      ->type_name("FILE")
-      ->needs(device);
-  command
-      .add_flag("--verbose", options.verbose,
-                "tell each second how it goes, even if that is no terminal")
-      ->needs(device);
+      .add_option_function<std::string>(
+          "--video-size",
+          [&options](const std::string& text) {
+            options.video_size =
+                parse_or_usage_error("--video-size", [&] { return parse_dimensions(text); });
+          },
+          "pixels of a frame of the camera")
+      ->type_name("WIDTHxHEIGHT")
+      ->needs(camera);
+}
+
+/// What makes sense only with who has frames: a device or a camera, and some of it an owner.
+struct FrameOptions {
+  std::vector<CLI::Option*> of_all;
+  std::vector<CLI::Option*> of_captures;
+
+  /// Throws if one was given that `options` leave no sense.
+  void check(const SendOptions& options) const {
+    const bool captures = options.device || !options.v4l2.empty();
+    if (!captures) {
+      check_none(of_captures, "--device or --v4l2");
+    }
+    if (!captures && options.import.empty()) {
+      check_none(of_all, "--device, --v4l2 or --import");
+    }
+  }
+
+ private:
+  static void check_none(const std::vector<CLI::Option*>& given, const std::string& needed) {
+    for (const CLI::Option* option : given) {
+      if (!option->empty()) {
+        throw CLI::RequiresError(option->get_name(), needed);
+      }
+    }
+  }
+};
+
+FrameOptions add_frame_options(CLI::App& command, SendOptions& options) {
+  return {.of_all = {command
+                         .add_option("--frames", options.frames,
+                                     "stop when so many frames are captured, or were lent")
+                         ->check(CLI::PositiveNumber)
+                         ->type_name("COUNT"),
+                     command
+                         .add_option("--record", options.record,
+                                     "write the frames to this file too, past the page cache")
+                         ->type_name("FILE")},
+          .of_captures = {command
+                              .add_option("--rate", options.rate,
+                                          "frames a second to ask the device for, if it can be "
+                                          "told")
+                              ->check(CLI::Range(1U, 1'000'000'000U))
+                              ->type_name("HERTZ"),
+                          command.add_flag("--verbose", options.verbose,
+                                           "tell each second how it goes, even if that is no "
+                                           "terminal")}};
 }
 
 }  // namespace
 
 void add_send(CLI::App& app) {
   auto options = std::make_shared<SendOptions>();
-  CLI::App* command = app.add_subcommand(
-      "send", "Send what a device captures, a file or standard input over TCP or UDP, zero-copy");
-  add_endpoint(*command, "peer", "HOST:PORT", options->peer, false, "who receives");
+  CLI::App* command = app.add_subcommand("send",
+                                         "Send what a device or a camera captures, a file or "
+                                         "standard input over TCP or UDP, zero-copy");
+  add_endpoint(*command, "peer", "HOST:PORT", options->peer, false,
+               "who receives; not needed with --import and --record")
+      ->required(false);
 
   auto* from = command->add_option("from", options->from, "send standard input")->type_name("-");
   from->check(CLI::IsMember({"-"}));
@@ -194,6 +239,21 @@ void add_send(CLI::App& app) {
                      ->type_name("N")
                      ->excludes(from)
                      ->excludes(file);
+  auto* camera = command
+                     ->add_option("--v4l2", options->v4l2,
+                                  "send what this camera captures (V4L2), until interrupted")
+                     ->type_name("DEVICE")
+                     ->excludes(from)
+                     ->excludes(file)
+                     ->excludes(device);
+  auto* owner = command
+                    ->add_option("--import", options->import,
+                                 "send what `uring_app share SOCKET` lends, until that ends")
+                    ->type_name("SOCKET")
+                    ->excludes(from)
+                    ->excludes(file)
+                    ->excludes(device)
+                    ->excludes(camera);
 
   add_choice<Path>(
       *command, "--tx", {Path::direct, Path::fixed, Path::plain, Path::msg, Path::copy}, {"auto"},
@@ -216,9 +276,10 @@ void add_send(CLI::App& app) {
       "where dmawire takes the memory of the frames from")
       ->default_str("pages")
       ->excludes(source);
-  command->add_flag("--udp", options->udp, "send each frame as a datagram; nothing is sent again");
-  add_size(*command, "--size", options->size, 1, "bytes of a frame")
-      ->default_str("64K, or what fits a packet with --udp");
+  auto* udp = command->add_flag("--udp", options->udp,
+                                "send each frame as a datagram; nothing is sent again");
+  auto* size = add_size(*command, "--size", options->size, 1, "bytes of a frame")
+                   ->default_str("64K, or what fits a packet with --udp");
   command->add_option("--buffers", options->buffers, "frames to cycle through")
       ->check(CLI::Range(1U, 16'384U))
       ->capture_default_str();
@@ -247,14 +308,30 @@ void add_send(CLI::App& app) {
   command->add_flag("--json", options->json, "print one JSON object");
   for (auto* other : {source, total, sq_poll}) {
     device->excludes(other);
+    camera->excludes(other);
+    owner->excludes(other);
   }
-  add_device_options(*command, *options, device);
+  for (const char* other : {"--backing", "--size", "--buffers"}) {  // the owner chooses
+    owner->excludes(command->get_option(other));
+  }
+  // A camera says how long its frames are, and that is more than a datagram holds.
+  camera->excludes(size)->excludes(udp);
+  add_video_options(*command, *options, camera);
+  const FrameOptions frame_options = add_frame_options(*command, *options);
 
-  command->callback([options] {
+  command->callback([options, frame_options] {
+    frame_options.check(*options);
+    if (options->peer.port.empty() && (options->import.empty() || options->record.empty())) {
+      throw CLI::RequiredError("HOST:PORT");
+    }
     if (options->device) {
-      run_from_device(*options);
+      finish(stream_from_device(*options), *options);
+    } else if (!options->v4l2.empty()) {
+      finish(stream_from_camera(*options), *options);
+    } else if (!options->import.empty()) {
+      finish(stream_from_owner(*options), *options);
     } else if (options->file.empty() && options->from.empty()) {
-      throw CLI::RequiredError("--device N, --file FILE or -");
+      throw CLI::RequiredError("--device N, --v4l2 DEVICE, --import SOCKET, --file FILE or -");
     } else {
       run(*options);
     }

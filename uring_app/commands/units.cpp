@@ -32,6 +32,20 @@ std::uint64_t parse_size(std::string_view text) {
   return number << shift;
 }
 
+Dimensions parse_dimensions(std::string_view text) {
+  Dimensions dimensions;
+  const char* const end = text.data() + text.size();
+  const auto width = std::from_chars(text.data(), end, dimensions.width);
+  if (width.ec == std::errc{} && width.ptr != end && *width.ptr == 'x') {
+    const auto height = std::from_chars(width.ptr + 1, end, dimensions.height);
+    if (height.ec == std::errc{} && height.ptr == end && dimensions.width > 0 &&
+        dimensions.height > 0) {
+      return dimensions;
+    }
+  }
+  throw std::invalid_argument(fmt::format("'{}' is not of the form 640x480", text));
+}
+
 std::string format_size(std::uint64_t bytes) {
   std::size_t power = 0;
   auto value = static_cast<double>(bytes);

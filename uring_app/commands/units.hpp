@@ -11,6 +11,13 @@ namespace dmawire::commands {
 /// with a sentence that says what is wrong.
 [[nodiscard]] std::uint64_t parse_size(std::string_view text);
 
+/// "640x480" -> 640 and 480. Throws std::invalid_argument with a sentence that says what is wrong.
+struct Dimensions {
+  std::uint32_t width = 0;
+  std::uint32_t height = 0;
+};
+[[nodiscard]] Dimensions parse_dimensions(std::string_view text);
+
 /// 65536 -> "64 KiB", with at most two decimals.
 [[nodiscard]] std::string format_size(std::uint64_t bytes);
 

@@ -40,15 +40,6 @@ std::size_t unit_of(const dmawire_info& info) noexcept {
   return std::max<std::size_t>(page, info.out_alignment);
 }
 
-RingHost& host_of(Sender& sender) {
-  RingHost* const host = sender.ring_host();
-  if (host == nullptr) {
-    throw Error(0, "the sender has no io_uring to capture with", "choose another path than msg",
-                Error::Kind::impossible);
-  }
-  return *host;
-}
-
 }  // namespace
 
 /// The captures under way. A frame's request is at the frame's index; it is the kernel's until the
@@ -127,7 +118,7 @@ class Capture::Engine final : public RingClient {
   }
 
   std::error_code wait() noexcept {
-    if (arrived_count_ == 0 && given_ > 0 && !failure_) {
+    if (arrived_count_ == 0 && host_.guests_due() > 0 && !failure_) {
       if (const int status = host_.drive(1); status < 0) {
         fail(-status);
       }
@@ -175,6 +166,7 @@ class Capture::Engine final : public RingClient {
   [[nodiscard]] std::uint32_t given() const noexcept { return given_; }
   [[nodiscard]] std::error_code failure() const noexcept { return failure_; }
   [[nodiscard]] const CaptureStatistics& statistics() const noexcept { return statistics_; }
+  [[nodiscard]] RingHost& host() noexcept { return host_; }
 
  private:
   struct Range {
@@ -287,13 +279,14 @@ class Capture::Engine final : public RingClient {
 };
 
 Capture::Capture(const Device& device, FramePool& pool) {
-  auto own = std::make_unique<OwnRing>(pool.size());
+  auto own = std::make_unique<OwnRing>(pool.size() + RingHost::most_watches);
   RingHost& host = *own;
   engine_ = std::make_unique<Engine>(device, pool, std::move(own), host);
 }
 
 Capture::Capture(const Device& device, FramePool& pool, Sender& sender)
-    : engine_(std::make_unique<Engine>(device, pool, nullptr, host_of(sender))) {}
+    : engine_(std::make_unique<Engine>(device, pool, nullptr,
+                                       RingHost::of(sender, "to capture with"))) {}
 
 Capture::~Capture() = default;
 
@@ -331,6 +324,10 @@ std::error_code Capture::failure() const noexcept {
 
 const CaptureStatistics& Capture::statistics() const noexcept {
   return engine_->statistics();
+}
+
+RingHost& Capture::ring_host() noexcept {
+  return engine_->host();
 }
 
 FramePool make_capture_pool(const Device& device, std::uint32_t frames, std::size_t frame_length,

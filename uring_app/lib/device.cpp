@@ -190,6 +190,12 @@ Buffer Device::create_from(Mapping memory, dmawire_direction direction) const {
   return {UniqueFd{ask_to_create(request).out_fd}, std::move(memory)};
 }
 
+Buffer Device::adopt(UniqueFd dma_buf) const {
+  const dmawire_query answer = query(dma_buf.get());
+  return {std::move(dma_buf), static_cast<std::size_t>(answer.out_length), Buffer::Kind::dma_buf,
+          answer.out_granule, pages_of(answer)};
+}
+
 dmawire_info Device::info() const {
   dmawire_info request{};
   request.size = sizeof(request);

@@ -58,6 +58,18 @@ FramePool FramePool::one_in_each(std::vector<Buffer> buffers, std::size_t frame_
   return {std::move(places), std::move(buffers), frame_length, stride(frame_length)};
 }
 
+FramePool FramePool::at(std::vector<Place> places, std::vector<Buffer> buffers,
+                        std::size_t frame_length, std::size_t stride) {
+  for (const Place place : places) {
+    const std::size_t length = buffers.at(place.buffer).length();
+    if (length < frame_length || length - frame_length < place.offset) {
+      throw Error(0, fmt::format("a buffer of {} bytes has no room for a frame of {} at {}", length,
+                                 frame_length, place.offset));
+    }
+  }
+  return {std::move(places), std::move(buffers), frame_length, stride};
+}
+
 FramePool::FramePool(std::vector<Place> places, std::vector<Buffer> buffers,
                      std::size_t frame_length, std::size_t stride)
     : buffers_(std::move(buffers)),

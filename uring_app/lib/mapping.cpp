@@ -16,8 +16,9 @@ namespace dmawire {
 
 namespace {
 
-void* map(void* place, std::size_t length, int flags, int fd) {
-  void* const address = sys().mmap(place, length, PROT_READ | PROT_WRITE, flags, fd, 0);
+void* map(void* place, std::size_t length, int flags, int fd, std::uint64_t offset = 0) {
+  void* const address =
+      sys().mmap(place, length, PROT_READ | PROT_WRITE, flags, fd, static_cast<off_t>(offset));
   if (address == MAP_FAILED) {
     throw Error(errno, fmt::format("mapping a buffer of {} bytes", length));
   }
@@ -52,6 +53,12 @@ Mapping::Mapping(int fd, std::size_t length, std::size_t alignment) {
     ::munmap(place, length);
     throw;
   }
+}
+
+Mapping Mapping::at(int fd, std::size_t length, std::uint64_t offset) {
+  Mapping mapping;
+  mapping.bytes_ = {static_cast<std::byte*>(map(nullptr, length, MAP_SHARED, fd, offset)), length};
+  return mapping;
 }
 
 Mapping Mapping::anonymous(std::size_t length) {

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -14,6 +15,7 @@
 #include <dmawire/sender.hpp>
 #include <dmawire/unique_fd.hpp>
 
+#include "own_ring.hpp"
 #include "ring_host.hpp"
 #include "sys.hpp"
 
@@ -26,19 +28,10 @@ constexpr std::size_t block = 4096;
 FramePool& with_pages(FramePool& pool) {
   if (std::any_of(pool.buffers().begin(), pool.buffers().end(),
                   [](const Buffer& one) { return one.pages() == Buffer::Pages::none; })) {
-    throw Error(0, "the memory is a device's own, and has no pages to write to a disk from",
-                "--backing pages has", Error::Kind::impossible);
+    throw Error(0, "the memory's mapping has no pages to write to a disk from",
+                "dmawire's has, but for --backing coherent", Error::Kind::impossible);
   }
   return pool;
-}
-
-RingHost& host_of(Sender& sender) {
-  RingHost* const host = sender.ring_host();
-  if (host == nullptr) {
-    throw Error(0, "the sender has no io_uring to record with", "choose another path than msg",
-                Error::Kind::impossible);
-  }
-  return *host;
 }
 
 UniqueFd create_file(const std::string& path) {
@@ -57,8 +50,12 @@ UniqueFd create_file(const std::string& path) {
 /// The writes under way; a frame's is at the frame's index.
 class Recorder::Engine final : public RingClient {
  public:
-  Engine(const std::string& path, FramePool& pool, RingHost& host)
-      : host_(host), file_(create_file(path)), writes_(pool.size()), number_(host.join(*this)) {}
+  Engine(const std::string& path, FramePool& pool, std::unique_ptr<OwnRing> own, RingHost& host)
+      : own_(std::move(own)),
+        host_(host),
+        file_(create_file(path)),
+        writes_(pool.size()),
+        number_(host.join(*this)) {}
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
   ~Engine() {
@@ -81,6 +78,15 @@ class Recorder::Engine final : public RingClient {
     ++due_;
     submit(index);
     return {};
+  }
+
+  std::error_code wait() noexcept {
+    if (host_.guests_due() > 0 && !failure_) {
+      if (const int status = host_.drive(1); status < 0) {
+        fail(-status);
+      }
+    }
+    return failure_;
   }
 
   std::error_code finish() noexcept {
@@ -115,6 +121,7 @@ class Recorder::Engine final : public RingClient {
 
   [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
   [[nodiscard]] std::error_code failure() const noexcept { return failure_; }
+  [[nodiscard]] RingHost& host() noexcept { return host_; }
 
  private:
   struct Write {
@@ -157,6 +164,7 @@ class Recorder::Engine final : public RingClient {
     }
   }
 
+  std::unique_ptr<OwnRing> own_;  ///< if it is no sender's
   RingHost& host_;
   const UniqueFd file_;
   std::vector<Write> writes_;  ///< by frame
@@ -169,12 +177,23 @@ class Recorder::Engine final : public RingClient {
 };
 
 Recorder::Recorder(const std::string& path, FramePool& pool, Sender& sender)
-    : engine_(std::make_unique<Engine>(path, with_pages(pool), host_of(sender))) {}
+    : engine_(std::make_unique<Engine>(path, with_pages(pool), nullptr,
+                                       RingHost::of(sender, "to record with"))) {}
+
+Recorder::Recorder(const std::string& path, FramePool& pool) {
+  auto own = std::make_unique<OwnRing>(pool.size() + RingHost::most_watches);
+  RingHost& host = *own;
+  engine_ = std::make_unique<Engine>(path, with_pages(pool), std::move(own), host);
+}
 
 Recorder::~Recorder() = default;
 
 std::error_code Recorder::write(Frame frame, std::size_t length) noexcept {
   return engine_->write(std::move(frame), length);
+}
+
+std::error_code Recorder::wait() noexcept {
+  return engine_->wait();
 }
 
 std::error_code Recorder::finish() noexcept {
@@ -187,6 +206,10 @@ std::uint64_t Recorder::bytes() const noexcept {
 
 std::error_code Recorder::failure() const noexcept {
   return engine_->failure();
+}
+
+RingHost& Recorder::ring_host() noexcept {
+  return engine_->host();
 }
 
 }  // namespace dmawire

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <string_view>
 
 #include "completion.hpp"
 #include "ring.hpp"
@@ -24,6 +25,9 @@ class RingClient {
 /// its completions. Its own requests have the client number 0.
 class RingHost {
  public:
+  /// The host that a sender is. Throws Error, of the kind `impossible` if it has no ring.
+  [[nodiscard]] static RingHost& of(Sender& sender, std::string_view purpose);
+
   /// From now on `client` may queue requests; returns the number that goes into their tags. Throws
   /// Error if there are too many clients.
   [[nodiscard]] std::uint32_t join(RingClient& client);
@@ -38,6 +42,12 @@ class RingHost {
   /// Starts what is queued, waits for completions, whose ever, and hands them out. A signal ends
   /// the wait. 0 or -errno.
   [[nodiscard]] virtual int drive(unsigned wait_for) noexcept = 0;
+
+  /// Requests of clients that are not done.
+  [[nodiscard]] std::uint32_t guests_due() const noexcept { return guests_due_; }
+
+  /// So many ReadWatches have room on a ring that is nobody else's.
+  static constexpr std::uint32_t most_watches = 4;
 
   /// Where a frame is in the ring's table of fixed buffers.
   struct FixedPlace {
@@ -58,8 +68,6 @@ class RingHost {
     --guests_due_;
     clients_[completion.client()]->handle(completion);
   }
-  /// Requests of clients that are not done.
-  [[nodiscard]] std::uint32_t guests_due() const noexcept { return guests_due_; }
 
  private:
   std::array<RingClient*, RequestTag::most_clients> clients_{};  ///< the first is the host

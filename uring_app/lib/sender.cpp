@@ -19,13 +19,18 @@ bool any_has(const FramePool& pool, Buffer::Pages pages) {
 /// What a path could only find out by failing, some of it late, or never.
 void check_memory(Path path, const FramePool& pool) {
   if (path == Path::fixed && any_has(pool, Buffer::Pages::looked_up)) {
-    throw Error(0, "the kernel cannot pin memory of a CMA area for long, as registering does",
-                "direct and plain send from it; --backing contig takes other memory",
-                Error::Kind::impossible);
+    throw Error(
+        0,
+        "registering pins for long, and the kernel cannot so pin memory of a CMA area, which "
+        "this is or, being another exporter's, may be",
+        "plain sends from it, and direct if it is dmawire's; --backing contig takes other "
+        "memory",
+        Error::Kind::impossible);
   }
   if (path != Path::copy && any_has(pool, Buffer::Pages::none)) {
-    throw Error(0, "the memory is a device's own, and its mapping has no pages to send from",
-                "copy sends from it; --backing pages has pages", Error::Kind::impossible);
+    throw Error(0, "the memory's mapping has no pages to send from",
+                "copy sends from it; dmawire's has pages, but for --backing coherent",
+                Error::Kind::impossible);
   }
 }
 

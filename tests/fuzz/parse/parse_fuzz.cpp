@@ -34,6 +34,7 @@
 #include "commands/units.hpp"
 #include "completion.hpp"
 #include "kernel_answers.hpp"
+#include "share_message.hpp"
 
 namespace dmawire {
 namespace {
@@ -194,9 +195,39 @@ void completions(Bytes bytes) {
        "every notification is counted once");
 }
 
-constexpr std::array formats{endpoint,    size,     number,     list,
-                             route_reply, cpu_list, proc_files, transfer_rows,
-                             setup_rows,  pattern,  message,    completions};
+void share_message(Bytes bytes) {
+  const auto header = share::parse_header(bytes);
+  if (!header) {
+    return;
+  }
+  must(header->count <= share::most_entries, "a message has no more entries than there can be");
+  switch (header->type) {
+    case DMAWIRE_SHARE_HELLO:
+      static_cast<void>(share::as<dmawire_share_hello>(bytes));
+      break;
+    case DMAWIRE_SHARE_WELCOME:
+      static_cast<void>(share::as<dmawire_share_welcome>(bytes));
+      break;
+    case DMAWIRE_SHARE_BUFFERS:
+      static_cast<void>(share::entry<dmawire_share_buffer>(bytes, header->count - 1));
+      break;
+    case DMAWIRE_SHARE_FRAMES:
+      static_cast<void>(share::entry<dmawire_share_frame>(bytes, header->count - 1));
+      break;
+    case DMAWIRE_SHARE_DONE:
+      static_cast<void>(share::entry<__u32>(bytes, header->count - 1));
+      break;
+    case DMAWIRE_SHARE_END:
+      static_cast<void>(share::as<dmawire_share_end>(bytes));
+      break;
+    default:
+      must(false, "a message has a type");
+  }
+}
+
+constexpr std::array formats{endpoint, size,        number,        list,       route_reply,
+                             cpu_list, proc_files,  transfer_rows, setup_rows, pattern,
+                             message,  completions, share_message};
 
 }  // namespace
 }  // namespace dmawire

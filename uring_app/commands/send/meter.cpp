@@ -4,7 +4,6 @@
 #include <sys/resource.h>
 
 namespace dmawire::commands {
-namespace {
 
 double cpu_seconds() {
   rusage usage{};
@@ -14,8 +13,6 @@ double cpu_seconds() {
   };
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
-
-}  // namespace
 
 Meter::Meter(bool counts_copies) {
   if (counts_copies) {

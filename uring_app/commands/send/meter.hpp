@@ -9,6 +9,9 @@
 
 namespace dmawire::commands {
 
+/// CPU time that this process has used.
+[[nodiscard]] double cpu_seconds();
+
 /// Measures what a transfer takes, from its own construction on.
 class Meter {
  public:

@@ -28,6 +28,17 @@ ChosenSender open_sender(const SendOptions& options, int socket, FramePool& pool
   return choose_sender(std::array{socket}, pool, wanted);
 }
 
+Error recording_error(const Recorder& recorder, const std::string& file) {
+  const int code = recorder.failure().value();
+  const char* advice = "what is there is not complete";
+  if (code == ENOSPC) {
+    advice = "the disk is full; what is there is not complete";
+  } else if (code == EINVAL) {
+    advice = "its disk may want larger blocks than of 4096 bytes";
+  }
+  return {code, fmt::format("writing {}, after {} bytes", file, recorder.bytes()), advice};
+}
+
 Error sending_error(std::error_code error, const Sender& sender) {
   const int code = error.value();
   const char* advice = "";

@@ -5,8 +5,10 @@
 #include <dmawire/error.hpp>
 #include <dmawire/frame_pool.hpp>
 #include <dmawire/paths.hpp>
+#include <dmawire/recorder.hpp>
 #include <dmawire/sender.hpp>
 #include <dmawire/unique_fd.hpp>
+#include <string>
 #include <system_error>
 
 #include "options.hpp"
@@ -21,6 +23,9 @@ namespace dmawire::commands {
 /// A sender for the path that was asked for, or the best one, with what `wanted` says beside that.
 [[nodiscard]] ChosenSender open_sender(const SendOptions& options, int socket, FramePool& pool,
                                        Sender::Options wanted);
+
+/// What to tell of the error of a recorder to `file`, which has failed.
+[[nodiscard]] Error recording_error(const Recorder& recorder, const std::string& file);
 
 /// What to tell of an error of a sender.
 [[nodiscard]] Error sending_error(std::error_code error, const Sender& sender);

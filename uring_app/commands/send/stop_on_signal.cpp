@@ -3,12 +3,12 @@
 
 #include <atomic>
 #include <cerrno>
-#include <dmawire/capture.hpp>
+#include <dmawire/frame_source.hpp>
 
 namespace dmawire::commands {
 namespace {
 
-std::atomic<Capture*> to_stop = nullptr;
+std::atomic<FrameSource*> to_stop = nullptr;
 std::atomic<bool> signal_came = false;
 
 /// What comes back from the device ends the wait that the program is in, or is about to enter.
@@ -25,9 +25,9 @@ extern "C" void stop_capture(int /*signal*/) {
 
 }  // namespace
 
-StopOnSignal::StopOnSignal(Capture& capture) {
+StopOnSignal::StopOnSignal(FrameSource& source) {
   signal_came = false;
-  to_stop = &capture;
+  to_stop = &source;
   struct sigaction action {};
   action.sa_handler = stop_capture;
   sigaddset(&action.sa_mask, SIGINT);

@@ -4,7 +4,7 @@
 #include <csignal>
 
 namespace dmawire {
-class Capture;
+class FrameSource;
 }
 
 namespace dmawire::commands {
@@ -13,7 +13,7 @@ namespace dmawire::commands {
 /// always does. One at a time.
 class StopOnSignal {
  public:
-  explicit StopOnSignal(Capture& capture);
+  explicit StopOnSignal(FrameSource& source);
   ~StopOnSignal();
   StopOnSignal(const StopOnSignal&) = delete;
   StopOnSignal& operator=(const StopOnSignal&) = delete;

@@ -3,7 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
-#include <dmawire/capture.hpp>
+#include <dmawire/frame_source.hpp>
 #include <dmawire/sender.hpp>
 
 #include "frame_latency.hpp"

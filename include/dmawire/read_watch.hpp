@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <memory>
+
+namespace dmawire {
+
+class RingHost;
+
+/// Ends a wait on somebody's ring when a descriptor can be read: so one wait is for the device, the
+/// network, the disk and a socket.
+///
+///     ReadWatch watch{capture.ring_host(), socket};
+///     for (;;) {
+///       watch.arm();
+///       capture.wait();
+///       ... capture.next(), or recv() from the socket ...
+///     }
+///
+/// At most four to a ring, which must outlive them. Not thread-safe.
+class ReadWatch {
+ public:
+  /// Throws Error if too many take part in the ring.
+  ReadWatch(RingHost& host, int fd);
+  ~ReadWatch();
+  ReadWatch(const ReadWatch&) = delete;
+  ReadWatch& operator=(const ReadWatch&) = delete;
+
+  /// From the next wait on, until one is ended by it. Costs nothing if it is armed.
+  void arm() noexcept;
+
+ private:
+  class Engine;
+  std::unique_ptr<Engine> engine_;
+};
+
+}  // namespace dmawire

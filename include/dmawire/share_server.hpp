@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <dmawire/share.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include <dmawire/capture.hpp>
+#include <dmawire/frame_pool.hpp>
+#include <dmawire/unique_fd.hpp>
+
+namespace dmawire {
+
+/// What an owner of shared frames has done so far.
+struct ShareStatistics {
+  std::uint64_t clients = 0;    ///< that were introduced to the buffers
+  std::uint64_t refused = 0;    ///< that came when there was no room, or spoke another version
+  std::uint64_t dropped = 0;    ///< that broke a rule of the protocol
+  std::uint64_t published = 0;  ///< frames
+  std::uint64_t bytes = 0;      ///< of those
+  std::uint64_t unseen = 0;     ///< of those: lent to nobody
+  std::uint64_t lent = 0;       ///< frames, counted for each client
+  std::uint64_t returned = 0;   ///< of those: the client said that it is done
+  std::uint64_t reclaimed = 0;  ///< of those: taken back from one that has gone
+  std::uint64_t skipped = 0;    ///< not lent to a client that held as many as it may
+};
+
+/// Lends the frames of a pool to other processes: the owner's end of share.h.
+///
+/// Every client is lent every frame that is published while it is there. A frame is back in its
+/// pool when nobody holds it any more: each client has said so, or has gone, of which the kernel
+/// tells. A client that holds its share of the pool is lent no more until it gives some back; the
+/// shares are such that all clients together leave as many frames to the owner as to one of them,
+/// so that no client, however slow, stops the owner or the others.
+///
+///     ShareServer server{"/run/frames", pool, 8};
+///     for (;;) {
+///       while (auto captured = capture.next()) {
+///         server.publish(std::move(*captured));
+///       }
+///       server.serve();
+///       ... wait until there are frames, or server.fd() can be read ...
+///     }
+///
+/// Not thread-safe. After construction nothing throws or waits, whatever clients do.
+class ShareServer {
+ public:
+  /// Listens at `path` in the file system; whoever may write to that file can connect. What a
+  /// killed owner has left there is replaced. The pool must outlive the server. Throws Error: also
+  /// if there are not more frames than clients, or more of anything than share.h allows.
+  ShareServer(const std::string& path, FramePool& pool, std::uint32_t most_clients);
+  /// For connections that are made otherwise, see add().
+  ShareServer(FramePool& pool, std::uint32_t most_clients);
+  /// Clients that are still there see the end of the connection.
+  ~ShareServer();
+  ShareServer(const ShareServer&) = delete;
+  ShareServer& operator=(const ShareServer&) = delete;
+
+  /// Takes the owner's end of a SOCK_SEQPACKET connection to a client.
+  void add(UniqueFd socket) noexcept;
+
+  /// Lends a frame, which must begin with what `length` says, to all clients that have room. They
+  /// learn of it with serve().
+  void publish(CapturedFrame frame) noexcept;
+  /// Whether a client is there that could be lent a frame.
+  [[nodiscard]] bool wanted() const noexcept;
+  /// Takes in what clients have sent, new ones too, and sends them what is due.
+  void serve() noexcept;
+  /// Can be read (poll, epoll, io_uring) when serve() has something to do.
+  [[nodiscard]] int fd() const noexcept;
+
+  /// Nothing is published and nobody comes any more: tells the clients, with serve(), behind what
+  /// they are still to get.
+  void end(dmawire_share_reason reason) noexcept;
+
+  /// Clients that are there.
+  [[nodiscard]] std::uint32_t clients() const noexcept;
+  /// What they hold, counted for each.
+  [[nodiscard]] std::uint64_t held() const noexcept;
+  /// Whether all that were introduced know of the end and hold nothing.
+  [[nodiscard]] bool all_home() const noexcept;
+  [[nodiscard]] const ShareStatistics& statistics() const noexcept;
+
+ private:
+  class Engine;
+  std::unique_ptr<Engine> engine_;
+};
+
+}  // namespace dmawire

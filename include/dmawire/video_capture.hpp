@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <system_error>
+
+#include <dmawire/exporters.hpp>
+#include <dmawire/frame_pool.hpp>
+#include <dmawire/frame_source.hpp>
+
+namespace dmawire {
+
+class Sender;
+class VideoDevice;
+
+/// Has a camera fill the frames of a pool, as FrameSource says.
+///
+/// V4L2 has frames given and taken by ioctls, which happen in give() and next(). What waits is a
+/// request to poll the node on an io_uring, and that ring may be a sender's: then one system call
+/// waits for the camera and the network. A frame that the network holds is not the camera's to
+/// write to: it is given again once it is back in its pool.
+///
+/// Errors: ENODEV (the camera is gone), EPIPE (its stream has ended), EIO (it failed, and not for
+/// one frame only), EOPNOTSUPP (frames do not begin where their memory does), and what V4L2 answers
+/// to a frame that it cannot take.
+class VideoCapture final : public FrameSource {
+ public:
+  /// Requests that it has on its ring at a time.
+  static constexpr std::uint32_t requests = 2;
+
+  /// On a ring of its own. Device and pool must outlive it. Throws Error: also if the device does
+  /// not take the pool's frames, see make_video_pool().
+  VideoCapture(const VideoDevice& device, FramePool& pool);
+  /// On the ring of a sender from the same pool, which must outlive it too and have room for
+  /// `requests` of a guest. Throws Error, of the kind `impossible` if the sender has no ring
+  /// (`msg`).
+  VideoCapture(const VideoDevice& device, FramePool& pool, Sender& sender);
+  /// Stops the camera and has it let go of the pool's memory.
+  ~VideoCapture() override;
+
+  std::error_code give(std::uint32_t most = all) noexcept override;
+  void start(std::uint32_t rate = 0) override;
+  [[nodiscard]] std::optional<CapturedFrame> next() noexcept override;
+  std::error_code wait() noexcept override;
+  /// What is filled and not taken by then V4L2 forgets; finish() takes it first.
+  void stop() noexcept override;
+  void finish() noexcept override;
+  [[nodiscard]] std::uint32_t given() const noexcept override;
+  [[nodiscard]] std::error_code failure() const noexcept override;
+  [[nodiscard]] const CaptureStatistics& statistics() const noexcept override;
+
+ private:
+  class Engine;
+  std::unique_ptr<Engine> engine_;
+};
+
+/// A pool of up to `frames` frames that the camera can fill in its present format, and as many as
+/// it takes: each is a dma-buf of its own. Where `backing` is `pages` and the camera demands memory
+/// in one piece, it is `contig`. Throws Error, of the kind `impossible` if the camera takes no such
+/// memory, or the machine has none.
+[[nodiscard]] FramePool make_video_pool(const VideoDevice& device, std::uint32_t frames,
+                                        Backing backing = Backing::pages);
+
+}  // namespace dmawire

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <system_error>
+
+#include <dmawire/buffer.hpp>
+#include <dmawire/unique_fd.hpp>
+
+namespace dmawire {
+
+/// An open V4L2 node that captures: a camera, a frame grabber. It fills dma-bufs of others
+/// (V4L2_MEMORY_DMABUF), one for each frame.
+///
+/// Both of V4L2's interfaces are spoken, the single- and the multi-planar one; of the latter's
+/// formats those whose planes lie in one piece of memory (NV12, not NM12).
+class VideoDevice {
+ public:
+  /// Throws Error, of the kind `impossible` if the node does not capture video.
+  explicit VideoDevice(std::string node);
+
+  /// How frames look.
+  struct Format {
+    std::string fourcc;    ///< of the pixels, as V4L2 names them: "YUYV"
+    std::uint32_t width;   ///< pixels
+    std::uint32_t height;  ///< pixels
+    std::size_t length;    ///< most bytes of a frame; 0 if its planes lie in several buffers
+  };
+  [[nodiscard]] const Format& format() const noexcept { return format_; }
+  /// Asks for a format and a size; what is empty or 0 stays as it is. Throws Error, of the kind
+  /// `impossible` if the device has something else only, with what that is.
+  void set_format(const std::string& fourcc, std::uint32_t width, std::uint32_t height);
+  /// Asks for so many frames a second, of which the device takes what it has next to it. Throws
+  /// Error, of the kind `impossible` if it cannot be told.
+  void set_rate(std::uint32_t rate) const;
+
+  /// Asks the device to take `count` buffers; returns how many it takes, which may be more or less.
+  /// Throws Error, of the kind `impossible` if it cannot import dma-bufs.
+  [[nodiscard]] std::uint32_t request_buffers(std::uint32_t count) const;
+  /// Has it let go of them; it must not be running.
+  void release_buffers() const noexcept;
+
+  /// Gives buffer number `index` to the device, which is `buffer` from now on. The device keeps it
+  /// mapped as long as it stays the same.
+  [[nodiscard]] std::error_code queue(std::uint32_t index, const Buffer& buffer) const noexcept;
+  /// A buffer that the device has filled.
+  struct Filled {
+    std::uint32_t index;
+    std::size_t offset;                  ///< where in it the frame begins
+    std::size_t length;                  ///< bytes from there
+    std::uint32_t sequence;              ///< frames since the start, those that were lost included
+    std::chrono::nanoseconds timestamp;  ///< CLOCK_MONOTONIC
+    bool damaged;                        ///< the device says that the data is not right
+  };
+  /// Takes back the one that was filled first. EAGAIN: none is.
+  [[nodiscard]] std::error_code dequeue(Filled& filled) const noexcept;
+  [[nodiscard]] std::error_code start() const noexcept;
+  /// The device gives everything back; what was filled and not taken is forgotten. A signal handler
+  /// may call it.
+  std::error_code stop() const noexcept;
+
+  /// Readable when there is something to take back.
+  [[nodiscard]] int fd() const noexcept { return fd_.get(); }
+  [[nodiscard]] const std::string& node() const noexcept { return node_; }
+
+ private:
+  [[nodiscard]] std::string offered_formats() const;
+  void take_format(const void* answer);
+
+  std::string node_;
+  UniqueFd fd_;
+  bool planes_ = false;  ///< it speaks the multi-planar interface
+  Format format_{};
+};
+
+}  // namespace dmawire

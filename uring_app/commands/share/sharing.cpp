@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+#include "sharing.hpp"
+
+#include <fmt/format.h>
+#include <poll.h>
+
+#include <array>
+#include <cstdio>
+
+#include "../send/meter.hpp"
+#include "../units.hpp"
+
+namespace dmawire::commands {
+
+Sharing::Sharing(const ShareOptions& options, FramePool& pool)
+    : pool_(pool), server_(options.socket, pool, options.clients) {
+  fmt::print(stderr, "sharing {} frames of {} in {} buffers at {}\n", pool.size(),
+             format_size(pool.frame_length()), pool.buffers().size(), options.socket);
+}
+
+void Sharing::finish(dmawire_share_reason reason) {
+  server_.end(reason);
+  server_.serve();
+  const bool stopped = stop_.caught();
+  if (!server_.all_home()) {
+    fmt::print(stderr, "waiting for {} clients that hold {} frames\n", server_.clients(),
+               server_.held());
+  }
+  while (!server_.all_home() && (stopped || !stop_.caught())) {
+    std::array<pollfd, 2> entries{{{.fd = server_.fd(), .events = POLLIN, .revents = 0},
+                                   {.fd = stop_.fd(), .events = POLLIN, .revents = 0}}};
+    ::poll(entries.data(), entries.size(), -1);
+    server_.serve();
+  }
+}
+
+ShareReport Sharing::report() const {
+  ShareReport report;
+  report.seconds = std::chrono::duration<double>(Clock::now() - start_).count();
+  report.cpu_seconds = cpu_seconds();
+  report.share = server_.statistics();
+  report.pool = pool_.size();
+  report.home = pool_.available();
+  return report;
+}
+
+}  // namespace dmawire::commands

@@ -1,0 +1,490 @@
+// SPDX-License-Identifier: MIT
+#include <dmawire/share_server.hpp>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include <dmawire/error.hpp>
+#include <dmawire/packet_socket.hpp>
+
+#include "share_message.hpp"
+
+namespace dmawire {
+namespace {
+
+/// Messages of one client that are read before others have their turn.
+constexpr int most_in_a_row = 64;
+
+FramePool& checked(FramePool& pool, std::uint32_t most_clients) {
+  if (pool.buffers().size() > DMAWIRE_SHARE_MOST_BUFFERS ||
+      pool.size() > DMAWIRE_SHARE_MOST_FRAMES) {
+    throw Error(
+        0,
+        fmt::format("{} frames in {} buffers are too many to share", pool.size(),
+                    pool.buffers().size()),
+        fmt::format("most are {} in {}", DMAWIRE_SHARE_MOST_FRAMES, DMAWIRE_SHARE_MOST_BUFFERS));
+  }
+  if (most_clients == 0 || most_clients >= pool.size()) {
+    throw Error(0, fmt::format("{} frames are too few for {} clients", pool.size(), most_clients),
+                "there must be one for each, and one more");
+  }
+  return pool;
+}
+
+}  // namespace
+
+class ShareServer::Engine {
+ public:
+  Engine(FramePool& pool, std::uint32_t most_clients, std::string path)
+      : pool_(checked(pool, most_clients)),
+        path_(std::move(path)),
+        epoll_(::epoll_create1(EPOLL_CLOEXEC)),
+        most_held_(pool.size() / (most_clients + 1)),
+        clients_(most_clients) {
+    if (!epoll_.valid()) {
+      throw Error(errno, "creating an epoll instance");
+    }
+    describe_buffers();
+    for (Client& client : clients_) {
+      client.leases.resize(pool.size());
+      client.untold.reserve(most_held_);
+    }
+    if (!path_.empty()) {
+      listener_ = listen_packets(path_);
+      spare_ = UniqueFd{::open("/dev/null", O_RDONLY | O_CLOEXEC)};
+      watch(EPOLL_CTL_ADD, listener_.get(), EPOLLIN, listener_number);
+    }
+  }
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+  ~Engine() { stop_listening(); }
+
+  void add(UniqueFd socket) noexcept {
+    const auto free = std::find_if(clients_.begin(), clients_.end(), [](const Client& client) {
+      return client.state == Client::State::absent;
+    });
+    const auto number = static_cast<std::uint32_t>(free - clients_.begin());
+    if (free == clients_.end() || !watch(EPOLL_CTL_ADD, socket.get(), EPOLLIN, number)) {
+      ++statistics_.refused;
+      say_end(socket.get(), DMAWIRE_SHARE_FULL, 0);
+      return;
+    }
+    free->socket = std::move(socket);
+    free->state = Client::State::unknown;
+    free->buffers_told = 0;
+    free->welcomed = false;
+    free->blocked = false;
+    free->skipped = 0;
+  }
+
+  void publish(CapturedFrame captured) noexcept {
+    ++statistics_.published;
+    statistics_.bytes += captured.length;
+    const std::uint32_t id = captured.frame.index();
+    const FramePool::Place place = pool_.place(id);
+    dmawire_share_frame told{.id = id,
+                             .buffer = place.buffer,
+                             .offset = place.offset,
+                             .length = captured.length,
+                             .sequence = captured.sequence,
+                             .timestamp = static_cast<__u64>(captured.timestamp.count()),
+                             .skipped = 0,
+                             .lost = captured.lost,
+                             .flags = 0,
+                             .reserved = 0};
+    bool seen = false;
+    for (Client& client : clients_) {
+      if (client.state != Client::State::receiving) {
+        continue;
+      }
+      if (client.held >= client.most_held) {
+        ++client.skipped;
+        ++statistics_.skipped;
+        continue;
+      }
+      told.skipped = std::exchange(client.skipped, 0);
+      client.leases[id].emplace(captured.frame.share());
+      client.untold.push_back(told);
+      ++client.held;
+      ++held_;
+      ++statistics_.lent;
+      seen = true;
+    }
+    statistics_.unseen += seen ? 0 : 1;
+  }
+
+  [[nodiscard]] bool wanted() const noexcept {
+    return std::any_of(clients_.begin(), clients_.end(), [](const Client& client) {
+      return client.state == Client::State::receiving && client.held < client.most_held;
+    });
+  }
+
+  void serve() noexcept {
+    for (Client& client : clients_) {
+      send_due(client);
+    }
+    std::array<epoll_event, 32> events;
+    const int count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), 0);
+    for (int i = 0; i < count; ++i) {
+      const std::uint32_t number = events[i].data.u32;
+      if (number == listener_number) {
+        accept_all();
+        continue;
+      }
+      Client& client = clients_[number];
+      if ((events[i].events & EPOLLOUT) != 0) {
+        client.blocked = false;
+        watch(EPOLL_CTL_MOD, client.socket.get(), EPOLLIN, number);
+        send_due(client);
+      }
+      if ((events[i].events & ~EPOLLOUT) != 0) {
+        take_in(client);
+      }
+    }
+  }
+
+  void end(dmawire_share_reason reason) noexcept {
+    ended_ = reason;
+    stop_listening();
+  }
+
+  [[nodiscard]] int fd() const noexcept { return epoll_.get(); }
+  [[nodiscard]] std::uint32_t clients() const noexcept {
+    return static_cast<std::uint32_t>(
+        std::count_if(clients_.begin(), clients_.end(),
+                      [](const Client& one) { return one.state != Client::State::absent; }));
+  }
+  [[nodiscard]] std::uint64_t held() const noexcept { return held_; }
+  [[nodiscard]] bool all_home() const noexcept {
+    return held_ == 0 && std::all_of(clients_.begin(), clients_.end(), [](const Client& client) {
+             return client.state == Client::State::absent ||
+                    client.state == Client::State::unknown ||
+                    client.state == Client::State::leaving;
+           });
+  }
+  [[nodiscard]] const ShareStatistics& statistics() const noexcept { return statistics_; }
+
+ private:
+  static constexpr std::uint32_t listener_number = ~std::uint32_t{0};
+
+  struct Client {
+    enum class State {
+      absent,
+      unknown,      ///< it has not said hello
+      introducing,  ///< it is being told of the buffers
+      receiving,
+      leaving,  ///< it has been told that this is the end, and may hold frames
+    };
+    State state = State::absent;
+    UniqueFd socket;
+    std::uint32_t most_held = 0;
+    std::uint32_t held = 0;
+    std::uint32_t skipped = 0;       ///< since the last one that it was lent
+    std::uint32_t buffers_told = 0;  ///< while introducing
+    bool welcomed = false;
+    bool blocked = false;                      ///< its socket has no room
+    std::vector<std::optional<Frame>> leases;  ///< by frame
+    std::vector<dmawire_share_frame> untold;   ///< of those that it holds
+  };
+
+  void describe_buffers() {
+    std::uint32_t frame = 0;
+    for (std::uint32_t id = 0; id < pool_.buffers().size(); ++id) {
+      dmawire_share_buffer& buffer = descriptions_.emplace_back();
+      buffer = {.id = id,
+                .flags = 0,
+                .first_frame = frame,
+                .frames = 0,
+                .length = pool_.buffers()[id].length(),
+                .offset = frame < pool_.size() ? pool_.place(frame).offset : 0};
+      for (; frame < pool_.size() && pool_.place(frame).buffer == id; ++frame) {
+        ++buffer.frames;
+      }
+    }
+  }
+
+  bool watch(int operation, int fd, std::uint32_t events, std::uint32_t number) noexcept {
+    epoll_event event{};
+    event.events = events;
+    event.data.u32 = number;
+    return ::epoll_ctl(epoll_.get(), operation, fd, &event) == 0;
+  }
+
+  void accept_all() noexcept {
+    for (;;) {
+      UniqueFd socket{::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC)};
+      if (socket.valid()) {
+        add(std::move(socket));
+        continue;
+      }
+      if (errno == EMFILE || errno == ENFILE) {
+        // Left alone it would wake us for ever: what is kept back for this lets us turn it away.
+        spare_.reset();
+        socket.reset(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+        socket.reset();
+        spare_.reset(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+        ++statistics_.refused;
+      }
+      return;
+    }
+  }
+
+  void stop_listening() noexcept {
+    if (listener_.valid()) {
+      listener_.reset();
+      ::unlink(path_.c_str());
+    }
+  }
+
+  static void say_end(int socket, dmawire_share_reason reason, std::uint32_t skipped) noexcept {
+    const dmawire_share_end end{.header = {}, .reason = reason, .skipped = skipped};
+    (void)share::Outgoing{DMAWIRE_SHARE_END, end}.send(socket);
+  }
+
+  /// Sends what there is room for.
+  void send_due(Client& client) noexcept {
+    bool more = true;
+    while (more && !client.blocked) {
+      switch (client.state) {
+        case Client::State::introducing:
+          more = introduce(client);
+          break;
+        case Client::State::receiving:
+          more = client.untold.empty() ? tell_of_the_end(client) : tell_of_frames(client);
+          break;
+        default:
+          more = false;
+      }
+    }
+  }
+
+  /// False if it did not go out, and then perhaps the client neither.
+  bool send(Client& client, const share::Outgoing& message) noexcept {
+    const int code = message.send(client.socket.get()).value();
+    switch (code) {
+      case 0:
+        return true;
+      case EAGAIN:
+        client.blocked = true;
+        watch(EPOLL_CTL_MOD, client.socket.get(), EPOLLIN | EPOLLOUT, number_of(client));
+        return false;
+      case ETOOMANYREFS:
+      case EMFILE:
+      case ENFILE:
+        ++statistics_.refused;
+        say_end(client.socket.get(), DMAWIRE_SHARE_NO_DESCRIPTORS, 0);
+        [[fallthrough]];
+      default:
+        part_with(client);
+        return false;
+    }
+  }
+
+  bool introduce(Client& client) noexcept {
+    if (!client.welcomed) {
+      const dmawire_share_welcome welcome{
+          .header = {},
+          .version = DMAWIRE_SHARE_VERSION,
+          .hold = client.most_held,
+          .buffers = static_cast<__u32>(descriptions_.size()),
+          .frames = pool_.size(),
+          .frame_length = pool_.frame_length(),
+          .stride = pool_.stride(),
+      };
+      return client.welcomed = send(client, share::Outgoing{DMAWIRE_SHARE_WELCOME, welcome});
+    }
+    share::Outgoing message{DMAWIRE_SHARE_BUFFERS};
+    std::uint32_t next = client.buffers_told;
+    for (; next < descriptions_.size() && !message.full(); ++next) {
+      message.add(descriptions_[next]);
+      message.add_descriptor(pool_.buffers()[next].fd());
+    }
+    if (!send(client, message)) {
+      return false;
+    }
+    client.buffers_told = next;
+    if (next == descriptions_.size()) {
+      client.state = Client::State::receiving;
+      ++statistics_.clients;
+    }
+    return true;
+  }
+
+  bool tell_of_frames(Client& client) noexcept {
+    share::Outgoing message{DMAWIRE_SHARE_FRAMES};
+    auto next = client.untold.begin();
+    for (; next != client.untold.end() && !message.full(); ++next) {
+      message.add(*next);
+    }
+    if (!send(client, message)) {
+      return false;
+    }
+    client.untold.erase(client.untold.begin(), next);
+    return true;
+  }
+
+  bool tell_of_the_end(Client& client) noexcept {
+    if (!ended_) {
+      return false;
+    }
+    const dmawire_share_end end{.header = {}, .reason = *ended_, .skipped = client.skipped};
+    if (send(client, share::Outgoing{DMAWIRE_SHARE_END, end})) {
+      client.state = Client::State::leaving;
+    }
+    return false;
+  }
+
+  void take_in(Client& client) noexcept {
+    for (int left = most_in_a_row; left > 0 && client.state != Client::State::absent; --left) {
+      const int code =
+          incoming_.receive(client.socket.get(), share::Incoming::Descriptors::none).value();
+      if (code == EAGAIN) {
+        return;
+      }
+      if (code == EPROTO) {
+        drop(client);
+      } else if (code != 0) {
+        part_with(client);
+      } else if (incoming_.type() == DMAWIRE_SHARE_HELLO) {
+        take_hello(client);
+      } else if (incoming_.type() == DMAWIRE_SHARE_DONE) {
+        take_back(client);
+      } else {
+        drop(client);
+      }
+    }
+  }
+
+  void take_hello(Client& client) noexcept {
+    const auto hello = incoming_.as<dmawire_share_hello>();
+    if (client.state != Client::State::unknown || hello.magic != DMAWIRE_SHARE_MAGIC ||
+        hello.flags != 0) {
+      drop(client);
+      return;
+    }
+    if (hello.version == 0) {
+      ++statistics_.refused;
+      say_end(client.socket.get(), DMAWIRE_SHARE_UNSPOKEN, 0);
+      part_with(client);
+      return;
+    }
+    client.most_held = hello.hold == 0 ? most_held_ : std::min(hello.hold, most_held_);
+    client.state = Client::State::introducing;
+    send_due(client);
+  }
+
+  void take_back(Client& client) noexcept {
+    for (std::uint32_t i = 0; i < incoming_.count(); ++i) {
+      const auto id = incoming_.entry<__u32>(i);
+      if (id >= pool_.size() || !client.leases[id] || is_untold(client, id)) {
+        drop(client);
+        return;
+      }
+      client.leases[id].reset();
+      --client.held;
+      --held_;
+      ++statistics_.returned;
+    }
+  }
+
+  /// Whether it holds a frame that it cannot know of.
+  static bool is_untold(const Client& client, std::uint32_t id) noexcept {
+    return std::any_of(client.untold.begin(), client.untold.end(),
+                       [id](const dmawire_share_frame& frame) { return frame.id == id; });
+  }
+
+  void drop(Client& client) noexcept {
+    ++statistics_.dropped;
+    say_end(client.socket.get(), DMAWIRE_SHARE_BROKEN, client.skipped);
+    part_with(client);
+  }
+
+  /// Takes back what it held.
+  void part_with(Client& client) noexcept {
+    for (std::optional<Frame>& lease : client.leases) {
+      lease.reset();
+    }
+    statistics_.reclaimed += client.held;
+    held_ -= std::exchange(client.held, 0);
+    client.untold.clear();
+    client.socket.reset();
+    client.state = Client::State::absent;
+  }
+
+  [[nodiscard]] std::uint32_t number_of(const Client& client) const noexcept {
+    return static_cast<std::uint32_t>(&client - clients_.data());
+  }
+
+  FramePool& pool_;
+  const std::string path_;
+  UniqueFd epoll_;
+  UniqueFd listener_;
+  UniqueFd spare_;  ///< a descriptor to have one when there are no more
+  const std::uint32_t most_held_;
+  std::vector<dmawire_share_buffer> descriptions_;
+  std::vector<Client> clients_;
+  share::Incoming incoming_;
+  std::optional<dmawire_share_reason> ended_;
+  std::uint64_t held_ = 0;
+  ShareStatistics statistics_;
+};
+
+ShareServer::ShareServer(const std::string& path, FramePool& pool, std::uint32_t most_clients)
+    : engine_(std::make_unique<Engine>(pool, most_clients, path)) {}
+
+ShareServer::ShareServer(FramePool& pool, std::uint32_t most_clients)
+    : engine_(std::make_unique<Engine>(pool, most_clients, std::string{})) {}
+
+ShareServer::~ShareServer() = default;
+
+void ShareServer::add(UniqueFd socket) noexcept {
+  engine_->add(std::move(socket));
+}
+
+void ShareServer::publish(CapturedFrame frame) noexcept {
+  engine_->publish(std::move(frame));
+}
+
+bool ShareServer::wanted() const noexcept {
+  return engine_->wanted();
+}
+
+void ShareServer::serve() noexcept {
+  engine_->serve();
+}
+
+int ShareServer::fd() const noexcept {
+  return engine_->fd();
+}
+
+void ShareServer::end(dmawire_share_reason reason) noexcept {
+  engine_->end(reason);
+}
+
+std::uint32_t ShareServer::clients() const noexcept {
+  return engine_->clients();
+}
+
+std::uint64_t ShareServer::held() const noexcept {
+  return engine_->held();
+}
+
+bool ShareServer::all_home() const noexcept {
+  return engine_->all_home();
+}
+
+const ShareStatistics& ShareServer::statistics() const noexcept {
+  return engine_->statistics();
+}
+
+}  // namespace dmawire
