@@ -10,7 +10,7 @@ readonly HARNESS_FAILED=125
 # The status that says "not done, since it would take too long now": ctest's for a skipped test.
 readonly NOT_BUILT=77
 
-say() { printf 'ci/vm: %s\n' "$*" >&2; }
+say() { printf 'ci/%s: %s\n' "${0##*/}" "$*" >&2; }
 
 die() {
 	say "$@"
@@ -36,7 +36,7 @@ locked() {
 		set +m
 		trap - EXIT
 		if ! flock --nonblock 9; then
-			say "waiting for another ci/vm ($name)"
+			say "waiting for another run ($name)"
 			flock 9
 		fi
 		"$@"

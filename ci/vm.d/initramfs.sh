@@ -11,13 +11,17 @@ pack() {
 		cpio --quiet --null --create --format=newc --owner=+0:+0 --io-size=1048576)
 }
 
-# Sets BASE_CPIO, MODULE_CPIO, PROGRAM_CPIOS and TEST_MODULE_CPIO.
-ensure_archives() {
+# Sets BASE_CPIO.
+ensure_base() {
 	local key
 	key=$(key_of "$KERNEL_VERSION" "$(<"$ROOT$MACHINE_SYSROOT/.dmawire-stamp")" "$MACHINE_GUEST" "${GUEST_COMMANDS[@]}" "${MACHINE_MODULES[@]}" \
 		"${MACHINE_MODULES_AT_HAND[@]}" "$(fingerprint "$PARTS")")
 	BASE_CPIO=$CACHE/initramfs/$key.cpio
 	[[ -e $BASE_CPIO ]] || locked initramfs make_base
+}
+
+# Sets MODULE_CPIO, PROGRAM_CPIOS and TEST_MODULE_CPIO.
+ensure_archives() {
 	MODULE_CPIO=$MODULE_DIR.cpio
 	PROGRAM_CPIOS=("${PROGRAMS[@]/#/$PROGRAM_DIR-}")
 	PROGRAM_CPIOS=("${PROGRAM_CPIOS[@]/%/.cpio}")
@@ -85,6 +89,18 @@ make_test_module_archive() {
 	cp -t "$dir/usr/lib/modules/$KERNEL_VERSION/extra" "$MODULE_DIR"/tests/drivers/*.ko
 	pack "$dir" >"$TEST_MODULE_CPIO.tmp"
 	mv "$TEST_MODULE_CPIO.tmp" "$TEST_MODULE_CPIO"
+	rm -rf "$dir"
+}
+
+# The same of what packages have installed in $INSTALLED, all in one, for this run.
+pack_installed() {
+	local dir=$RUN_DIR/installed
+	MODULE_CPIO=$RUN_DIR/installed.cpio PROGRAM_CPIOS=() TEST_MODULE_CPIO=
+	mkdir -p "$dir"
+	(cd "$dir" && cpio --quiet --extract --make-directories "usr/lib/modules/*" <"$BASE_CPIO")
+	quietly "taking what is installed in $INSTALLED" in_root --bind "$INSTALLED:/kernel:ro" --bind "$dir:/stage" -- \
+		/parts/copy-installed "$KERNEL_VERSION"
+	pack "$dir" >"$MODULE_CPIO"
 	rm -rf "$dir"
 }
 

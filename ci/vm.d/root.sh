@@ -29,7 +29,7 @@ make_root() {
 	[[ ! -r $ROOT/.dmawire-stamp || $(<"$ROOT/.dmawire-stamp") != "$want" ]] || return 0
 	if [[ ! -d $ROOT ]]; then
 		say "making the Debian 13 root in $CACHE (once, about a minute)"
-		bootstrap_root
+		bootstrap_root "$ROOT"
 	fi
 	say "installing packages in the Debian 13 root (once, about a minute)"
 	# Also mends a root whose installation was interrupted.
@@ -37,18 +37,18 @@ make_root() {
 	printf '%s\n' "$want" >"$ROOT/.dmawire-stamp"
 }
 
+# bootstrap_root DIR: Debian 13 and no more.
 bootstrap_root() {
-	local mirror
-	rm -rf "$CACHE"/root.tmp.*
+	local root=$1 tmp=$1.tmp.$$ mirror
+	rm -rf "$root".tmp.*
 	mirror=$(host_mirror)
-	local tmp=$CACHE/root.tmp.$$
 	mkdir -p "$CACHE/debs"
 	quietly debootstrap unshare --mount --pid --fork --kill-child --mount-proc --propagation private \
 		debootstrap --variant=minbase --cache-dir="$CACHE/debs" --include=ca-certificates \
 		"$SUITE" "$tmp" ${mirror:+"$mirror"}
 	add_backports "$tmp"
 	mkdir -p "$tmp"/{src,build,stage,kernel,parts}
-	mv "$tmp" "$ROOT"
+	mv "$tmp" "$root"
 }
 
 # The same mirror that served the base system.
