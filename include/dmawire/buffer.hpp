@@ -19,8 +19,8 @@ class Buffer {
     none,       ///< there are none to send from or to write to disk; the CPU can copy
   };
 
-  /// @param length  bytes, a multiple of the page size
-  /// @param page    the size of the pages it can be mapped in, if they are huge
+  /// Memory that `fd` stands for. `length` is in bytes, a multiple of the page size; `page` is the
+  /// size of the pages it can be mapped in, if they are huge.
   Buffer(UniqueFd fd, std::size_t length, Kind kind, std::size_t page = 1,
          Pages pages = Pages::pinned) noexcept
       : fd_(std::move(fd)), length_(length), page_(page), kind_(kind), pages_(pages) {}

@@ -19,9 +19,9 @@ class Error : public std::runtime_error {
     impossible,  ///< this machine, kernel or configuration cannot do it
   };
 
-  /// @param code    errno, or 0 where no system call failed
-  /// @param tried   what was tried, on what: "opening /dev/dmawire0"
-  /// @param advice  what would make it work, or empty
+  /// `code` is errno, or 0 where no system call failed; `tried` what was tried and on what, such as
+  /// "opening /dev/dmawire0"; `advice` what would make it work, or empty; `kind` whether to try
+  /// again can be of use.
   Error(int code, std::string_view tried, std::string_view advice = {}, Kind kind = Kind::failed);
 
   [[nodiscard]] int code() const noexcept { return code_; }
