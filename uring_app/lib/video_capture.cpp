@@ -55,6 +55,11 @@ Buffer make_frame(const Device& device, Backing backing, std::size_t length) {
 /// Frame i of the pool is buffer i of the camera, so that it is mapped for the camera once.
 class VideoCapture::Engine final : public RingClient {
  public:
+  static std::unique_ptr<Engine> with_own_ring(const VideoDevice& device, FramePool& pool) {
+    auto own = std::make_unique<OwnRing>(requests);
+    RingHost& host = *own;
+    return std::make_unique<Engine>(device, pool, std::move(own), host);
+  }
   Engine(const VideoDevice& device, FramePool& pool, std::unique_ptr<OwnRing> own, RingHost& host)
       : device_(device),
         pool_(pool),
@@ -302,11 +307,8 @@ class VideoCapture::Engine final : public RingClient {
   std::error_code failure_;
 };
 
-VideoCapture::VideoCapture(const VideoDevice& device, FramePool& pool) {
-  auto own = std::make_unique<OwnRing>(requests);
-  RingHost& host = *own;
-  engine_ = std::make_unique<Engine>(device, pool, std::move(own), host);
-}
+VideoCapture::VideoCapture(const VideoDevice& device, FramePool& pool)
+    : engine_(Engine::with_own_ring(device, pool)) {}
 
 VideoCapture::VideoCapture(const VideoDevice& device, FramePool& pool, Sender& sender)
     : engine_(std::make_unique<Engine>(device, pool, nullptr,
