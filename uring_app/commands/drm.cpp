@@ -202,7 +202,7 @@ void print_export(const DrmDevice& device, std::size_t length, std::span<const P
 }
 
 /// The device's memory to us, and from here to the network.
-void export_(const DrmOptions& options) {
+void export_buffers(const DrmOptions& options) {
   const DrmDevice device = open_device(options, &DrmDevice::exports);
   const DrmDevice::Handle handle = device.create(options.length());
   {
@@ -297,7 +297,7 @@ void add_drm(CLI::App& app) {
          },
          "send it there by the best path that works")
       ->type_name("HOST:PORT");
-  out->callback([options] { export_(*options); });
+  out->callback([options] { export_buffers(*options); });
 }
 
 }  // namespace dmawire::commands

@@ -11,6 +11,7 @@
 #include <array>
 #include <cerrno>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -135,19 +136,20 @@ class ShareServer::Engine {
     }
     std::array<epoll_event, 32> events;
     const int count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), 0);
-    for (int i = 0; i < count; ++i) {
-      const std::uint32_t number = events[i].data.u32;
+    const std::size_t ready = count > 0 ? static_cast<std::size_t>(count) : 0;
+    for (const epoll_event& event : std::span{events}.first(ready)) {
+      const std::uint32_t number = event.data.u32;
       if (number == listener_number) {
         accept_all();
         continue;
       }
       Client& client = clients_[number];
-      if ((events[i].events & EPOLLOUT) != 0) {
+      if ((event.events & EPOLLOUT) != 0) {
         client.blocked = false;
         watch(EPOLL_CTL_MOD, client.socket.get(), EPOLLIN, number);
         send_due(client);
       }
-      if ((events[i].events & ~EPOLLOUT) != 0) {
+      if ((event.events & ~EPOLLOUT) != 0) {
         take_in(client);
       }
     }
@@ -351,13 +353,11 @@ class ShareServer::Engine {
       if (code == EAGAIN) {
         return;
       }
-      if (code == EPROTO) {
-        drop(client);
-      } else if (code != 0) {
+      if (code != 0 && code != EPROTO) {
         part_with(client);
-      } else if (incoming_.type() == DMAWIRE_SHARE_HELLO) {
+      } else if (code == 0 && incoming_.type() == DMAWIRE_SHARE_HELLO) {
         take_hello(client);
-      } else if (incoming_.type() == DMAWIRE_SHARE_DONE) {
+      } else if (code == 0 && incoming_.type() == DMAWIRE_SHARE_DONE) {
         take_back(client);
       } else {
         drop(client);
