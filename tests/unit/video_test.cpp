@@ -190,7 +190,7 @@ TEST_P(VideoCaptureTest, YieldsWhatTheCameraFilledAndGivesItBack) {
     EXPECT_EQ(capture.given(), frames);
   }
   EXPECT_EQ(capture.statistics().captured, 3 * frames);
-  EXPECT_EQ(capture.statistics().bytes, 3 * frames * FakeCamera::frame_length);
+  EXPECT_EQ(capture.statistics().bytes, 3UL * frames * FakeCamera::frame_length);
   EXPECT_EQ(camera().imports, frames + 1) << "each is mapped once; and one was, to try";
 }
 
@@ -379,7 +379,7 @@ TEST_P(VideoCaptureTest, SaysWhyItDoesNotStart) {
 
 TEST_P(VideoCaptureTest, RefusesAPoolThatTheCameraCannotFill) {
   std::vector<Buffer> one;
-  one.push_back(Buffer::memfd(frames * 4096));
+  one.push_back(Buffer::memfd(frames * 4096UL));
   FramePool side_by_side{std::move(one), FakeCamera::frame_length, frames, 4096};
   expect_says(message_of([&] {
                 const VideoCapture capture{device_, side_by_side};
@@ -449,7 +449,7 @@ TEST_P(VideoCaptureTest, SendsOnTheRingThatWaitsForBoth) {
   for (std::uint32_t i = 0; i < count; ++i) {
     const std::string frame = bytes.substr(i * FakeCamera::frame_length, FakeCamera::frame_length);
     EXPECT_EQ(frame, std::string(frame.size(), frame[0])) << "frame " << i << " is torn";
-    const auto number = static_cast<std::uint32_t>(frame[0]);
+    const std::uint32_t number = static_cast<unsigned char>(frame[0]);
     EXPECT_TRUE(i == 0 || number > previous) << number << " after " << previous;
     previous = number;
   }
