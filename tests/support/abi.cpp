@@ -78,6 +78,10 @@ dmawire_info module_info() {
   return info(open_device().get());
 }
 
+bool has_direct() {
+  return query(create_buffer(open_device().get(), kPage).get()).out_direct == DMAWIRE_USABLE;
+}
+
 int sync(int dmabuf, uint64_t flags) {
   dma_buf_sync request = {};
   request.flags = flags;

@@ -48,6 +48,9 @@ dmawire_query query(int dmabuf);
 /// The same from a fresh descriptor, which is closed again.
 dmawire_info module_info();
 
+/// What the module says of the path `direct`; on a kernel without it the path must be refused.
+bool has_direct();
+
 /// DMA_BUF_IOCTL_SYNC: its errno, or 0.
 int sync(int dmabuf, uint64_t flags);
 

@@ -17,21 +17,38 @@ std::string program() {
 #endif
 }
 
-Words join(Words first, const Words& second) {
+}  // namespace
+
+Words words(Words first, const Words& second) {
   first.insert(first.end(), second.begin(), second.end());
   return first;
 }
 
-}  // namespace
-
 Receiver::Receiver(const Words& options, const std::string& netns)
-    : process_(join({program(), "recv", "0", "--json"}, options), {.netns = netns}) {
+    : process_(words({program(), "recv", "0", "--json"}, options), {.netns = netns}) {
   const std::string line = process_.wait_for_line("listening on port ");
   port_ = line.substr(line.rfind(' ') + 1);
 }
 
 Words send_command(const std::string& host, const std::string& port, const Words& options) {
-  return join({program(), "send", host + ":" + port, "--json"}, options);
+  return words({program(), "send", host + ":" + port, "--json"}, options);
+}
+
+Stream::Stream(const Words& sending, const Words& receiving)
+    : receiver_{receiving, "dst"},
+      sender_{send_command("192.0.2.2", receiver_.port(), sending), {.netns = "src"}} {}
+
+void Stream::finish(int sender_status, int receiver_status) {
+  const Process::Result sender = sender_.wait();
+  complaint = sender.err;
+  ASSERT_EQ(sender.status, sender_status) << sender.err;
+  ASSERT_FALSE(sender.out.empty()) << "the report is missing: " << sender.err;
+  sent = nlohmann::json::parse(sender.out);
+  const Process::Result receiver = receiver_.process().wait();
+  ASSERT_EQ(receiver.status, receiver_status) << receiver.err;
+  if (receiver_status == 0) {
+    received = nlohmann::json::parse(receiver.out);
+  }
 }
 
 bool Outcome::verified() const {
@@ -41,7 +58,7 @@ bool Outcome::verified() const {
 
 Outcome transfer(const Wire& wire, const Words& options, int input) {
   Receiver receiver{{"--hash"}, wire.destination_netns};
-  Process sender{send_command(wire.host, receiver.port(), join({"--hash"}, options)),
+  Process sender{send_command(wire.host, receiver.port(), words({"--hash"}, options)),
                  {.netns = wire.source_netns, .input = input}};
   Outcome outcome{.sender = sender.wait(), .receiver = {}, .sent = {}, .received = {}};
   if (outcome.sender.status == 0) {

@@ -11,6 +11,9 @@ namespace dmawire::test {
 
 using Words = std::vector<std::string>;
 
+/// The words of both, one after the other.
+Words words(Words first, const Words& second);
+
 /// A `uring_app recv` that listens on a free port.
 class Receiver {
  public:
@@ -26,6 +29,27 @@ class Receiver {
 
 /// A `uring_app send` to HOST:PORT.
 Words send_command(const std::string& host, const std::string& port, const Words& options);
+
+/// A `send` in src and a `recv` in dst, over the guest's cards, for tests that interfere while they
+/// run.
+class Stream {
+ public:
+  Stream(const Words& sending, const Words& receiving);
+
+  Process& sender() noexcept { return sender_; }
+  Process& receiver() noexcept { return receiver_.process(); }
+
+  /// Waits for both ends, and takes their reports.
+  void finish(int sender_status = 0, int receiver_status = 0);
+
+  nlohmann::json sent;
+  nlohmann::json received;  ///< if the receiver succeeded
+  std::string complaint;    ///< what the sender said
+
+ private:
+  Receiver receiver_;
+  Process sender_;
+};
 
 /// What came of a transfer: both ends' exit statuses and, of an end that succeeded, its report.
 struct Outcome {

@@ -30,10 +30,6 @@ constexpr std::uint32_t pool_size = 8;
 constexpr std::size_t frame_length = 5000;
 constexpr std::size_t aligned_length = 5056;  // as the fake device wants it
 
-void expect_says(const std::string& message, const std::string& words) {
-  EXPECT_NE(message.find(words), std::string::npos) << message;
-}
-
 class CaptureTest : public testing::Test {
  protected:
   FakeCaptureDevice fake_;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <dmawire/error.hpp>
 #include <string>
 
@@ -15,6 +17,10 @@ std::string message_of(Action action) {
     return error.what();
   }
   return "no error";
+}
+
+inline void expect_says(const std::string& message, const std::string& words) {
+  EXPECT_NE(message.find(words), std::string::npos) << message;
 }
 
 }  // namespace dmawire::test

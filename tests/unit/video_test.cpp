@@ -31,10 +31,6 @@ FakeCamera::State& camera() {
   return FakeCamera::state();
 }
 
-void expect_says(const std::string& message, const std::string& words) {
-  EXPECT_NE(message.find(words), std::string::npos) << message;
-}
-
 /// The kind of the Error that an action throws.
 template <typename Action>
 std::optional<Error::Kind> kind_of(Action action) {

@@ -67,10 +67,6 @@ int open_error() {
   return device.valid() ? 0 : errno;
 }
 
-bool slots_are_supported() {
-  return query(create_buffer(open_device().get(), kPage).get()).out_direct == DMAWIRE_USABLE;
-}
-
 TEST(Node, IsForRootAndItsGroupAlone) {
   const NodeOfGroup given;
   EXPECT_EQ(as_nobody(nobody, open_error), EACCES);
@@ -139,7 +135,7 @@ TEST(Member, PinsNoMoreThanItMayLock) {
 // The memory of a slot is charged already, to the limits and to the memory cgroup, and is not
 // pinned: it cannot be swapped anyway.
 TEST(Member, NeedsNoLockedMemoryForSlots) {
-  if (!slots_are_supported()) {
+  if (!has_direct()) {
     GTEST_SKIP() << "this kernel takes no dma-bufs into a ring's table";
   }
   const NodeOfGroup given;
@@ -246,7 +242,7 @@ TEST_F(ReadOnly, IsNotReadInto) {
   SlotRing ring;
   ASSERT_EQ(ring.make_table(), 0);
   EXPECT_EQ(ring.register_address(mapping_.data(), kPage, 0), EFAULT);
-  if (!slots_are_supported()) {
+  if (!has_direct()) {
     return;
   }
   ASSERT_EQ(ring.register_slot(device_.get(), buffer_.get(), 1), 0);

@@ -41,11 +41,6 @@ std::string many(unsigned count) {
   return std::to_string(fewer_if_watched(count));
 }
 
-Words words(Words first, const Words& second) {
-  first.insert(first.end(), second.begin(), second.end());
-  return first;
-}
-
 /// `pattern` fills and checks whole frames, or only their headers, while this lives.
 class HeadersOnly {
  public:
@@ -58,31 +53,12 @@ class HeadersOnly {
   static constexpr const char* parameter = "/sys/module/dmawire/parameters/pattern_payload";
 };
 
-/// `send --device N` from src to a `recv --check-frames` in dst.
-class Stream {
+/// `send --device N` to a `recv --check-frames`.
+class DeviceStream : public Stream {
  public:
-  explicit Stream(const Words& sending, const Words& receiving = {}, int device = 0)
-      : receiver_{words({"--check-frames"}, receiving), "dst"},
-        sender_{send_command("192.0.2.2", receiver_.port(),
-                             words({"--device", std::to_string(device)}, sending)),
-                {.netns = "src"}} {}
-
-  Process& sender() { return sender_; }
-  Process& receiver() { return receiver_.process(); }
-
-  /// Waits for both ends.
-  void finish(int sender_status = 0, int receiver_status = 0) {
-    const Process::Result sent_result = sender_.wait();
-    complaint = sent_result.err;
-    ASSERT_EQ(sent_result.status, sender_status) << sent_result.err;
-    ASSERT_FALSE(sent_result.out.empty()) << "the report is missing: " << sent_result.err;
-    sent = nlohmann::json::parse(sent_result.out);
-    const Process::Result received_result = receiver_.process().wait();
-    ASSERT_EQ(received_result.status, receiver_status) << received_result.err;
-    if (receiver_status == 0) {
-      received = nlohmann::json::parse(received_result.out);
-    }
-  }
+  explicit DeviceStream(const Words& sending, const Words& receiving = {}, int device = 0)
+      : Stream{words({"--device", std::to_string(device)}, sending),
+               words({"--check-frames"}, receiving)} {}
 
   /// Nothing is unaccounted for, at the sender and between the two.
   void expect_adds_up() const {
@@ -97,14 +73,6 @@ class Stream {
         sent["lost"].get<std::uint64_t>())
         << sent << received;
   }
-
-  nlohmann::json sent;
-  nlohmann::json received;
-  std::string complaint;
-
- private:
-  Receiver receiver_;
-  Process sender_;
 };
 
 /// The device is nobody's and has nothing, or will be soon: the kernel takes the ring of a process
@@ -124,11 +92,6 @@ void expect_free() {
       std::this_thread::sleep_for(std::chrono::milliseconds{10});
     }
   }
-}
-
-bool has_direct() {
-  const Device device;
-  return device.query(device.create(4096, DMAWIRE_BIDIRECTIONAL).fd()).out_direct == DMAWIRE_USABLE;
 }
 
 TEST(Capture, InfoTellsWhatTheDeviceCan) {
@@ -180,7 +143,7 @@ INSTANTIATE_TEST_SUITE_P(Every, CapturePath,
 
 TEST_P(CapturePath, DeliversEveryFrameOverTcp) {
   const unsigned frames = fewer_if_watched(2000);
-  Stream stream{{"--frames", std::to_string(frames), "--tx", GetParam()}};
+  DeviceStream stream{{"--frames", std::to_string(frames), "--tx", GetParam()}};
   ASSERT_NO_FATAL_FAILURE(stream.finish());
   stream.expect_adds_up();
   EXPECT_EQ(stream.sent["captured"], frames);
@@ -197,7 +160,7 @@ TEST_P(CapturePath, DeliversFramesFromEveryBacking) {
   ASSERT_TRUE(pages.available());
   for (const std::string backing : {"memfd", "memfd:2M", "user", "contig"}) {
     SCOPED_TRACE(backing);
-    Stream stream{{"--frames", many(500), "--tx", GetParam(), "--backing", backing}};
+    DeviceStream stream{{"--frames", many(500), "--tx", GetParam(), "--backing", backing}};
     ASSERT_NO_FATAL_FAILURE(stream.finish());
     stream.expect_adds_up();
     EXPECT_EQ(stream.sent["sent_frames"], fewer_if_watched(500));
@@ -206,8 +169,8 @@ TEST_P(CapturePath, DeliversFramesFromEveryBacking) {
 
 TEST_P(CapturePath, DeliversFramesOfAnOddSize) {
   const unsigned frames = fewer_if_watched(3000);
-  Stream stream{{"--frames", std::to_string(frames), "--tx", GetParam(), "--size", "5000",
-                 "--buffers", "33"}};
+  DeviceStream stream{{"--frames", std::to_string(frames), "--tx", GetParam(), "--size", "5000",
+                       "--buffers", "33"}};
   ASSERT_NO_FATAL_FAILURE(stream.finish());
   stream.expect_adds_up();
   EXPECT_EQ(stream.sent["bytes"], frames * 5056);  // whole units of the device
@@ -216,7 +179,8 @@ TEST_P(CapturePath, DeliversFramesOfAnOddSize) {
 TEST_P(CapturePath, DeliversDatagramsAtARateThatTheReceiverKeepsUpWith) {
   const unsigned frames = fewer_if_watched(1000);
   const std::string number = std::to_string(frames);
-  Stream stream{{"--frames", number, "--tx", GetParam(), "--udp", "--rate", number}, {"--udp"}};
+  DeviceStream stream{{"--frames", number, "--tx", GetParam(), "--udp", "--rate", number},
+                      {"--udp"}};
   ASSERT_NO_FATAL_FAILURE(stream.finish());
   stream.expect_adds_up();
   EXPECT_EQ(stream.received["frames"], frames);
@@ -229,7 +193,7 @@ TEST_P(CapturePath, CopiesNothing) {
   if (wire_copies()) {
     GTEST_SKIP() << "the wire copies: " << route_to("192.0.2.2")["reason"];
   }
-  Stream stream{{"--frames", many(500), "--tx", GetParam(), "--verify-copies"}};
+  DeviceStream stream{{"--frames", many(500), "--tx", GetParam(), "--verify-copies"}};
   ASSERT_NO_FATAL_FAILURE(stream.finish());
   EXPECT_EQ(stream.sent["copied"], 0) << stream.sent;
   EXPECT_EQ(stream.sent["kernel_copies"], 0);
@@ -268,7 +232,7 @@ TEST(Capture, TouchesNoByteOfThePayload) {
   }
   const CallWitness copies{copies_payload};
   const CallWitness sums{sums_payload};
-  Stream stream{{"--rate", many(1000), "--verbose"}};
+  DeviceStream stream{{"--rate", many(1000), "--verbose"}};
   stream.sender().wait_for_line(" captured, ");
   const MappedDmaBufs mapped{stream.sender().pid()};
   ASSERT_EQ(::kill(stream.sender().pid(), SIGINT), 0);
@@ -291,7 +255,7 @@ void expect_few_system_calls(const Stream& stream) {
 TEST(Capture, LosesNoFrameOfManyAndMakesOneSystemCallForSixteen) {
   const HeadersOnly headers_only;
   const unsigned frames = fewer_if_watched(100'000);
-  Stream stream{{"--frames", std::to_string(frames), "--size", "4K"}};
+  DeviceStream stream{{"--frames", std::to_string(frames), "--size", "4K"}};
   ASSERT_NO_FATAL_FAILURE(stream.finish());
   stream.expect_adds_up();
   EXPECT_EQ(stream.sent["lost"], 0);
@@ -301,7 +265,7 @@ TEST(Capture, LosesNoFrameOfManyAndMakesOneSystemCallForSixteen) {
 
 TEST(Capture, MakesOneSystemCallForSixteenLongFramesToo) {
   const HeadersOnly headers_only;
-  Stream stream{{"--frames", many(4000)}};
+  DeviceStream stream{{"--frames", many(4000)}};
   ASSERT_NO_FATAL_FAILURE(stream.finish());
   stream.expect_adds_up();
   expect_few_system_calls(stream);
@@ -310,7 +274,7 @@ TEST(Capture, MakesOneSystemCallForSixteenLongFramesToo) {
 TEST(Capture, KeepsToTheRateAndSendsALoneFrameAtOnce) {
   const auto start = std::chrono::steady_clock::now();
   const unsigned rate = kernel_watches() ? 10 : 100;
-  Stream stream{
+  DeviceStream stream{
       {"--frames", std::to_string(2 * rate), "--rate", std::to_string(rate), "--size", "4K"}};
   ASSERT_NO_FATAL_FAILURE(stream.finish());
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
@@ -324,7 +288,7 @@ TEST(Capture, KeepsToTheRateAndSendsALoneFrameAtOnce) {
 }
 
 TEST(Capture, CountsExactlyWhatTheDeviceHadNoRoomFor) {
-  Stream stream{{"--frames", many(3000), "--rate", "200000", "--buffers", "16"}};
+  DeviceStream stream{{"--frames", many(3000), "--rate", "200000", "--buffers", "16"}};
   ASSERT_NO_FATAL_FAILURE(stream.finish());
   stream.expect_adds_up();
   EXPECT_GT(stream.sent["lost"], 0) << stream.sent;
@@ -334,7 +298,7 @@ TEST(Capture, CountsExactlyWhatTheDeviceHadNoRoomFor) {
 
 TEST(Capture, StopsOnASignalWithASummary) {
   for (const int signal : {SIGINT, SIGTERM}) {
-    Stream stream{{"--rate", many(500), "--size", "4K", "--verbose"}};
+    DeviceStream stream{{"--rate", many(500), "--size", "4K", "--verbose"}};
     stream.sender().wait_for_line(" captured, ");
     ASSERT_EQ(::kill(stream.sender().pid(), signal), 0);
     ASSERT_NO_FATAL_FAILURE(stream.finish());
@@ -348,7 +312,7 @@ TEST(Capture, StopsOnASignalWithASummary) {
 
 TEST(Capture, StopsOnASignalThoughTheDeviceIsAsleep) {
   // Nothing else can end its wait: no tick of --verbose, and a device that is stopped.
-  Stream stream{{"--rate", "1", "--size", "4K"}};
+  DeviceStream stream{{"--rate", "1", "--size", "4K"}};
   std::this_thread::sleep_for(std::chrono::milliseconds{1500} * (kernel_watches() ? 4 : 1));
   ASSERT_EQ(::kill(stream.sender().pid(), SIGINT), 0);
   ASSERT_NO_FATAL_FAILURE(stream.finish());
@@ -356,7 +320,7 @@ TEST(Capture, StopsOnASignalThoughTheDeviceIsAsleep) {
 }
 
 TEST(Capture, DiesAtOnceOfASecondSignal) {
-  Stream stream{{}};
+  DeviceStream stream{{}};
   ASSERT_EQ(::kill(stream.receiver().pid(), SIGSTOP), 0);
   std::this_thread::sleep_for(std::chrono::seconds{1});  // the wire is full, and stays so
   ASSERT_EQ(::kill(stream.sender().pid(), SIGINT), 0);
@@ -369,7 +333,7 @@ TEST(Capture, DiesAtOnceOfASecondSignal) {
 
 TEST(Capture, IsKilledMidStreamAndLeavesTheDeviceFree) {
   for (int round = 0; round < 5; ++round) {
-    Stream stream{{}};
+    DeviceStream stream{{}};
     std::this_thread::sleep_for(std::chrono::milliseconds{150 + 37 * round});
     stream.sender().kill();
     EXPECT_EQ(stream.sender().wait().status, 128 + SIGKILL);
@@ -380,7 +344,7 @@ TEST(Capture, IsKilledMidStreamAndLeavesTheDeviceFree) {
 }
 
 TEST(Capture, SaysSoWhenTheReceiverGoesAway) {
-  Stream stream{{"--verbose"}};
+  DeviceStream stream{{"--verbose"}};
   stream.sender().wait_for_line(" captured, ");
   stream.receiver().kill();
   ASSERT_NO_FATAL_FAILURE(stream.finish(1, 128 + SIGKILL));
@@ -393,7 +357,7 @@ TEST(Capture, SaysSoWhenTheReceiverGoesAway) {
 }
 
 TEST(Capture, GoesOnWhenAStalledReceiverReadsAgain) {
-  Stream stream{{"--frames", many(3000), "--rate", many(2000), "--buffers", "64"}};
+  DeviceStream stream{{"--frames", many(3000), "--rate", many(2000), "--buffers", "64"}};
   ASSERT_EQ(::kill(stream.receiver().pid(), SIGSTOP), 0);
   std::this_thread::sleep_for(std::chrono::seconds{1});
   const auto cpu = stream.sender().cpu_time();
@@ -408,7 +372,7 @@ TEST(Capture, GoesOnWhenAStalledReceiverReadsAgain) {
 }
 
 TEST(Capture, GoesOnWhenThePulledCableIsBack) {
-  Stream stream{{"--frames", many(4000), "--rate", many(2000), "--size", "16K", "--verbose"}};
+  DeviceStream stream{{"--frames", many(4000), "--rate", many(2000), "--size", "16K", "--verbose"}};
   stream.sender().wait_for_line(" captured, ");
   {
     PulledCable cable;
@@ -419,9 +383,9 @@ TEST(Capture, GoesOnWhenThePulledCableIsBack) {
 }
 
 TEST(Capture, IsForOneProgramAtATime) {
-  Stream stream{{"--rate", "100", "--size", "4K", "--verbose"}};
+  DeviceStream stream{{"--rate", "100", "--size", "4K", "--verbose"}};
   stream.sender().wait_for_line(" captured, ");
-  Stream second{{"--frames", "1"}};
+  DeviceStream second{{"--frames", "1"}};
   const Process::Result result = second.sender().wait();
   EXPECT_EQ(result.status, 1);
   EXPECT_NE(result.err.find("another program captures from it"), std::string::npos) << result.err;
@@ -433,7 +397,7 @@ TEST(Capture, IsForOneProgramAtATime) {
 }
 
 TEST(Capture, NeedsARing) {
-  Stream stream{{"--tx", "msg", "--frames", "1"}};
+  DeviceStream stream{{"--tx", "msg", "--frames", "1"}};
   const Process::Result result = stream.sender().wait();
   EXPECT_EQ(result.status, 3);
   EXPECT_NE(result.err.find("choose another path than msg"), std::string::npos) << result.err;
@@ -442,7 +406,7 @@ TEST(Capture, NeedsARing) {
 }
 
 TEST(Capture, RefusesARateThatIsTooHigh) {
-  Stream stream{{"--rate", "1000000000", "--frames", "1"}};
+  DeviceStream stream{{"--rate", "1000000000", "--frames", "1"}};
   const Process::Result result = stream.sender().wait();
   EXPECT_EQ(result.status, 1);
   EXPECT_NE(result.err.find("cannot make so many frames a second"), std::string::npos)
@@ -479,7 +443,7 @@ class CaptureFromCard : public testing::Test {
 
 TEST_F(CaptureFromCard, DeliversEveryFrame) {
   // A page takes the card a tenth of a second.
-  Stream stream{{"--frames", "10", "--size", "10000"}, {}, *number_};
+  DeviceStream stream{{"--frames", "10", "--size", "10000"}, {}, *number_};
   ASSERT_NO_FATAL_FAILURE(stream.finish());
   stream.expect_adds_up();
   EXPECT_EQ(stream.received["frames"], 10);
@@ -487,7 +451,7 @@ TEST_F(CaptureFromCard, DeliversEveryFrame) {
 }
 
 TEST_F(CaptureFromCard, UnboundInMidStreamIsSaidToBeGone) {
-  Stream stream{{"--size", "4K", "--verbose"}, {}, *number_};
+  DeviceStream stream{{"--size", "4K", "--verbose"}, {}, *number_};
   stream.sender().wait_for_line(" captured, ");
   EXPECT_TRUE(card_.unbind());
   expect_ends(stream, "the device is gone");
@@ -495,7 +459,7 @@ TEST_F(CaptureFromCard, UnboundInMidStreamIsSaidToBeGone) {
 }
 
 TEST_F(CaptureFromCard, CutOffInMidStreamIsSaidToHaveFailed) {
-  Stream stream{{"--size", "4K", "--verbose"}, {}, *number_};
+  DeviceStream stream{{"--size", "4K", "--verbose"}, {}, *number_};
   stream.sender().wait_for_line(" captured, ");
   card_.cut_off();
   expect_ends(stream, "the device failed");
@@ -535,8 +499,8 @@ INSTANTIATE_TEST_SUITE_P(Every, Recording, testing::Values("direct", "fixed", "p
 TEST_P(Recording, HoldsWhatWasReceived) {
   const std::string stored = directory + "/received";
   const unsigned frames = fewer_if_watched(500);
-  Stream stream{{"--frames", std::to_string(frames), "--record", file, "--tx", GetParam()},
-                {"--out", stored}};
+  DeviceStream stream{{"--frames", std::to_string(frames), "--record", file, "--tx", GetParam()},
+                      {"--out", stored}};
   ASSERT_NO_FATAL_FAILURE(stream.finish());
   stream.expect_adds_up();
   EXPECT_EQ(stream.sent["recorded_bytes"], frames * 65'536);
@@ -547,7 +511,7 @@ TEST_P(Recording, HoldsWhatWasReceived) {
 }
 
 TEST_P(Recording, PutsFramesOfAnOddSizeOnBlocks) {
-  Stream stream{{"--frames", "3", "--size", "5000", "--record", file, "--tx", GetParam()}};
+  DeviceStream stream{{"--frames", "3", "--size", "5000", "--record", file, "--tx", GetParam()}};
   ASSERT_NO_FATAL_FAILURE(stream.finish());
   EXPECT_EQ(stream.sent["recorded_bytes"], 3 * 5056);
   EXPECT_EQ(std::filesystem::file_size(file), 2 * 8192U + 5056);
@@ -555,7 +519,7 @@ TEST_P(Recording, PutsFramesOfAnOddSizeOnBlocks) {
 }
 
 TEST_P(Recording, EndsWithAMessageWhenTheDiskIsFull) {
-  Stream stream{{"--record", file, "--tx", GetParam()}};
+  DeviceStream stream{{"--record", file, "--tx", GetParam()}};
   ASSERT_NO_FATAL_FAILURE(stream.finish(1));
   EXPECT_NE(stream.complaint.find("the disk is full"), std::string::npos) << stream.complaint;
   stream.expect_adds_up();
@@ -573,7 +537,7 @@ TEST(Capture, DeliversWhatADmaControllerCopied) {
   for (const Words& how : {Words{"--size", "64K"}, Words{"--size", "5000"},
                            Words{"--tx", has_direct() ? "direct" : "fixed"}}) {
     const unsigned frames = fewer_if_watched(500);
-    Stream stream{words({"--frames", std::to_string(frames)}, how), {}, *device};
+    DeviceStream stream{words({"--frames", std::to_string(frames)}, how), {}, *device};
     ASSERT_NO_FATAL_FAILURE(stream.finish());
     stream.expect_adds_up();
     EXPECT_EQ(stream.sent["sent_frames"], frames);
@@ -583,7 +547,7 @@ TEST(Capture, DeliversWhatADmaControllerCopied) {
 }
 
 TEST(RecordingElsewhere, SaysWhyAFileCannotBeMade) {
-  Stream stream{{"--frames", "1", "--record", "/nowhere/file"}};
+  DeviceStream stream{{"--frames", "1", "--record", "/nowhere/file"}};
   const Process::Result result = stream.sender().wait();
   EXPECT_EQ(result.status, 1);
   EXPECT_NE(result.err.find("opening /nowhere/file for direct writing: ENOENT"), std::string::npos)

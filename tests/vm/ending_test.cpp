@@ -46,10 +46,7 @@ class Flight {
  public:
   static constexpr size_t length = 512 * 1024;
 
-  static bool possible(By by) {
-    const UniqueFd probe = create_buffer(open_device().get(), kPage);
-    return by == By::address || query(probe.get()).out_direct == DMAWIRE_USABLE;
-  }
+  static bool possible(By by) { return by == By::address || has_direct(); }
 
   Flight(By by, int socket) {
     ring.emplace();

@@ -253,8 +253,7 @@ const std::vector<Call> kCalls = {
 class Race : public testing::TestWithParam<size_t> {
  protected:
   void SetUp() override {
-    const UniqueFd probe = create_buffer(open_device().get(), kPage);
-    has_direct_ = query(probe.get()).out_direct == DMAWIRE_USABLE;
+    has_direct_ = has_direct();
     if (!possible(kCalls[GetParam()]))
       GTEST_SKIP() << "this kernel has no vgem to attach to";
   }

@@ -45,16 +45,6 @@ std::string many(unsigned count) {
   return std::to_string(fewer_if_watched(count));
 }
 
-Words words(Words first, const Words& second) {
-  first.insert(first.end(), second.begin(), second.end());
-  return first;
-}
-
-bool has_direct() {
-  const UniqueFd device = open_device();
-  return query(create_buffer(device.get(), kPage).get()).out_direct == DMAWIRE_USABLE;
-}
-
 /// `uring_app share`.
 class Owner {
  public:
@@ -87,35 +77,13 @@ void expect_all_home(const nlohmann::json& shared) {
       << shared;
 }
 
-/// `send --import` from src to a `recv` in dst.
-class Importer {
+/// `send --import`, from when it has been handed the buffers.
+class Importer : public Stream {
  public:
   explicit Importer(const Words& receiving, const Words& sending = {})
-      : receiver_{receiving, "dst"},
-        sender_{send_command("192.0.2.2", receiver_.port(), words({"--import", place}, sending)),
-                {.netns = "src"}} {
-    sender_.wait_for_line("frames at a time");
+      : Stream{words({"--import", place}, sending), receiving} {
+    sender().wait_for_line("frames at a time");
   }
-  Process& sender() { return sender_; }
-  Process& receiver() { return receiver_.process(); }
-
-  void finish(int status = 0) {
-    const Process::Result sender = sender_.wait();
-    complaint = sender.err;
-    ASSERT_EQ(sender.status, status) << sender.err;
-    sent = nlohmann::json::parse(sender.out);
-    const Process::Result receiver = receiver_.process().wait();
-    ASSERT_EQ(receiver.status, 0) << receiver.err;
-    received = nlohmann::json::parse(receiver.out);
-  }
-
-  nlohmann::json sent;
-  nlohmann::json received;
-  std::string complaint;
-
- private:
-  Receiver receiver_;
-  Process sender_;
 };
 
 /// A recording of `pattern`'s frames: how many there are, and how many are missing between them.

@@ -199,9 +199,6 @@ class UserMemory : public testing::Test {
     request.fd_flags = O_RDONLY | O_CLOEXEC;
     return request;
   }
-  [[nodiscard]] bool slots_are_supported() const {
-    return query(create_buffer(device_.get(), kPage).get()).out_direct == DMAWIRE_USABLE;
-  }
 
   /// As the kernel tells it.
   static std::string pinned_memory() {
@@ -321,7 +318,7 @@ TEST_F(UserMemory, RejectsWhatIsForOtherBackingsWithEinval) {
 TEST_F(UserMemory, ForReadingIsNotWrittenByAnybody) {
   const UniqueFd buffer = create(device_.get(), for_reading(memory_.data() + 8, 2 * kPage));
   EXPECT_EQ(CaptureQueue{device_.get()}.attach(buffer.get()), EINVAL);
-  if (!slots_are_supported())
+  if (!has_direct())
     return;
   SlotRing ring;
   ASSERT_EQ(ring.make_table(), 0);

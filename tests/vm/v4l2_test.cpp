@@ -30,11 +30,6 @@ namespace {
 constexpr const char* kReceived = "/tmp/received.yuv";
 constexpr const char* kReference = "/tmp/reference.yuv";
 
-Words words(Words first, const Words& second) {
-  first.insert(first.end(), second.begin(), second.end());
-  return first;
-}
-
 struct Size {
   unsigned width;
   unsigned height;
@@ -52,40 +47,21 @@ std::string text_of(VividCamera camera) {
   return names.at(static_cast<std::size_t>(camera));
 }
 
-/// `send --v4l2` from src to a `recv` in dst that keeps what comes.
-class VideoTransfer {
+/// `send --v4l2` to a `recv` that keeps what comes.
+class VideoStream : public Stream {
  public:
-  VideoTransfer(const std::string& node, Size size, const Words& options, unsigned rate = 30)
-      : receiver_{{"--hash", "--out", kReceived}, "dst"},
-        sender_{send_command("192.0.2.2", receiver_.port(),
-                             words({"--v4l2", node, "--format", "YUYV", "--video-size", size.text(),
-                                    "--rate", std::to_string(rate), "--hash"},
-                                   options)),
-                {.netns = "src"}} {}
+  VideoStream(const std::string& node, Size size, const Words& options, unsigned rate = 30)
+      : Stream{words({"--v4l2", node, "--format", "YUYV", "--video-size", size.text(), "--rate",
+                      std::to_string(rate), "--hash"},
+                     options),
+               {"--hash", "--out", kReceived}} {}
 
-  Process& sender() { return sender_; }
-  Process& receiver() { return receiver_.process(); }
-
+  /// What came is what was sent.
   void finish(int sender_status = 0) {
-    const Process::Result result = sender_.wait();
-    complaint = result.err;
-    ASSERT_EQ(result.status, sender_status) << result.err;
-    ASSERT_FALSE(result.out.empty()) << "the report is missing: " << result.err;
-    sent = nlohmann::json::parse(result.out);
-    const Process::Result received_result = receiver_.process().wait();
-    ASSERT_EQ(received_result.status, 0) << received_result.err;
-    received = nlohmann::json::parse(received_result.out);
+    ASSERT_NO_FATAL_FAILURE(Stream::finish(sender_status));
     EXPECT_EQ(sent["xxh3"], received["xxh3"]);
     EXPECT_EQ(sent["bytes"], received["bytes"]);
   }
-
-  nlohmann::json sent;
-  nlohmann::json received;
-  std::string complaint;
-
- private:
-  Receiver receiver_;
-  Process sender_;
 };
 
 std::vector<std::string> frames_of(const std::string& file, Size size) {
@@ -156,7 +132,7 @@ TEST_P(Video, DeliversWhatTheCameraMakes) {
   const unsigned frames = kernel_watches() ? 5 : 20;
   for (const char* path : {"auto", "fixed", "plain", "copy"}) {
     SCOPED_TRACE(path);
-    VideoTransfer transfer{node_, kSmall, {"--frames", std::to_string(frames), "--tx", path}};
+    VideoStream transfer{node_, kSmall, {"--frames", std::to_string(frames), "--tx", path}};
     ASSERT_NO_FATAL_FAILURE(transfer.finish());
     EXPECT_EQ(transfer.sent["captured"], frames);
     EXPECT_EQ(transfer.sent["sent_frames"], frames);
@@ -170,7 +146,7 @@ TEST_P(Video, DeliversWhatTheCameraMakes) {
 /// Frames of several blocks of the page allocator's: a camera that wants one piece gets it.
 TEST_P(Video, DeliversFramesInOnePieceWhereTheCameraInsists) {
   const std::string picture = reference(kLarge, 1).front();
-  VideoTransfer transfer{node_, kLarge, {"--frames", "5", "--buffers", "4"}};
+  VideoStream transfer{node_, kLarge, {"--frames", "5", "--buffers", "4"}};
   ASSERT_NO_FATAL_FAILURE(transfer.finish());
   expect_all_like(picture, kLarge, 5);
 }
@@ -179,7 +155,7 @@ TEST_P(Video, CopiesNothing) {
   const nlohmann::json route = route_to("192.0.2.2");
   if (route["copies"])
     GTEST_SKIP() << "the wire copies: " << route["reason"];
-  VideoTransfer transfer{node_, kSmall, {"--frames", "10", "--verify-copies"}};
+  VideoStream transfer{node_, kSmall, {"--frames", "10", "--verify-copies"}};
   ASSERT_NO_FATAL_FAILURE(transfer.finish());
   EXPECT_NE(transfer.sent["path"], "copy");
   EXPECT_EQ(transfer.sent["copied"], 0) << transfer.sent;
@@ -189,7 +165,7 @@ TEST_P(Video, CopiesNothing) {
 TEST_P(Video, RecordsTheFramesThatItSends) {
   const LoopDisk disk;
   const std::string file = disk.directory() + "/frames.yuv";
-  VideoTransfer transfer{node_, kSmall, {"--frames", "5", "--record", file}};
+  VideoStream transfer{node_, kSmall, {"--frames", "5", "--record", file}};
   ASSERT_NO_FATAL_FAILURE(transfer.finish());
   EXPECT_EQ(transfer.sent["recorded_bytes"], 5 * kSmall.bytes());
   // Each frame stands at a multiple of 4096 bytes.
@@ -203,7 +179,7 @@ TEST_P(Video, RecordsTheFramesThatItSends) {
 }
 
 TEST_P(Video, ASignalStopsIt) {
-  VideoTransfer transfer{node_, kSmall, {"--verbose"}};
+  VideoStream transfer{node_, kSmall, {"--verbose"}};
   transfer.sender().wait_for_line(" captured, ");
   ::kill(transfer.sender().pid(), SIGINT);
   ASSERT_NO_FATAL_FAILURE(transfer.finish());
@@ -212,7 +188,7 @@ TEST_P(Video, ASignalStopsIt) {
 }
 
 TEST_P(Video, LeavesTheNodeToOtherProgramsThatLook) {
-  VideoTransfer transfer{node_, kSmall, {"--verbose"}};
+  VideoStream transfer{node_, kSmall, {"--verbose"}};
   transfer.sender().wait_for_line(" captured, ");
   EXPECT_EQ(run({"v4l2-ctl", "-d", node_, "--all"}).status, 0);
   EXPECT_EQ(run({"v4l2-ctl", "-d", node_, "--list-formats-ext"}).status, 0);
@@ -239,13 +215,13 @@ TEST_P(Video, LeavesTheNodeAsV4l2ComplianceFoundIt) {
     return lines;
   };
   const std::string before = complaints();
-  VideoTransfer transfer{node_, kSmall, {"--frames", "3"}};
+  VideoStream transfer{node_, kSmall, {"--frames", "3"}};
   ASSERT_NO_FATAL_FAILURE(transfer.finish());
   EXPECT_EQ(complaints(), before);
 }
 
 TEST_P(Video, AsksForTheRate) {
-  VideoTransfer transfer{node_, kSmall, {"--frames", "11"}, 10};
+  VideoStream transfer{node_, kSmall, {"--frames", "11"}, 10};
   ASSERT_NO_FATAL_FAILURE(transfer.finish());
   EXPECT_GT(transfer.sent["seconds"], 0.9);
 }
@@ -262,7 +238,7 @@ TEST_P(Video, SaysWhatTheCameraDoesNotHave) {
 TEST_P(Video, GoesOnAfterDamagedAndLostFrames) {
   const std::string picture = reference(kSmall, 1).front();
   set("percentage_of_dropped_buffers=30");
-  VideoTransfer transfer{node_, kSmall, {"--frames", "100", "--verbose"}};
+  VideoStream transfer{node_, kSmall, {"--frames", "100", "--verbose"}};
   transfer.sender().wait_for_line(" captured, ");
   set("inject_v4l2_buf_flag_error=1");
   ASSERT_NO_FATAL_FAILURE(transfer.finish());
@@ -272,7 +248,7 @@ TEST_P(Video, GoesOnAfterDamagedAndLostFrames) {
 }
 
 TEST_P(Video, SendsWhatItHasWhenTheCameraFails) {
-  VideoTransfer transfer{node_, kSmall, {"--verbose"}};
+  VideoStream transfer{node_, kSmall, {"--verbose"}};
   transfer.sender().wait_for_line(" captured, ");
   set("inject_fatal_streaming_error=1");
   ASSERT_NO_FATAL_FAILURE(transfer.finish(1));
@@ -295,7 +271,7 @@ TEST_P(Video, SaysWhyTheCameraDoesNotBegin) {
 }
 
 TEST_P(Video, SendsWhatItHasWhenTheCameraIsPulledOut) {
-  VideoTransfer transfer{node_, kSmall, {"--verbose"}};
+  VideoStream transfer{node_, kSmall, {"--verbose"}};
   transfer.sender().wait_for_line(" captured, ");
   set("disconnect=1");
   ASSERT_NO_FATAL_FAILURE(transfer.finish(1));
@@ -390,7 +366,7 @@ INSTANTIATE_TEST_SUITE_P(Vivid, MovingVideo,
 
 TEST_P(MovingVideo, ArrivesInOrder) {
   const unsigned frames = kernel_watches() ? 20 : 100;
-  VideoTransfer transfer{node_, kSmall, {"--frames", std::to_string(frames)}};
+  VideoStream transfer{node_, kSmall, {"--frames", std::to_string(frames)}};
   ASSERT_NO_FATAL_FAILURE(transfer.finish());
   EXPECT_EQ(skipped(), transfer.sent["lost"].get<std::size_t>());
 }
@@ -398,7 +374,7 @@ TEST_P(MovingVideo, ArrivesInOrder) {
 /// The receiver stands still, so the network holds all frames, and the camera finds none to write
 /// to.
 TEST_P(MovingVideo, IsNotWrittenToWhileTheNetworkHasIt) {
-  VideoTransfer transfer{node_, kSmall, {"--frames", "80", "--buffers", "4", "--verbose"}};
+  VideoStream transfer{node_, kSmall, {"--frames", "80", "--buffers", "4", "--verbose"}};
   transfer.sender().wait_for_line(" captured, ");
   ::kill(transfer.receiver().pid(), SIGSTOP);
   std::this_thread::sleep_for(std::chrono::milliseconds{1500});

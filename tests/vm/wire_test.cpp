@@ -18,6 +18,7 @@
 #include <iostream>
 #include <thread>
 
+#include "abi.hpp"
 #include "call_witness.hpp"
 #include "given_memory.hpp"
 #include "guest.hpp"
@@ -93,17 +94,10 @@ class SampleFile : public testing::Environment {
 [[maybe_unused]] testing::Environment* const sample_file_made =
     testing::AddGlobalTestEnvironment(new SampleFile);
 
-/// What the module says; on a kernel without it the path must be refused.
-bool kernel_has_direct() {
-  const Device device;
-  const Buffer buffer = device.create(4096, DMAWIRE_BIDIRECTIONAL);
-  return device.query(buffer.fd()).out_direct == DMAWIRE_USABLE;
-}
-
 class PathTest : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
-    if (std::string{GetParam()} == "direct" && !kernel_has_direct()) {
+    if (std::string{GetParam()} == "direct" && !has_direct()) {
       const Outcome outcome = transfer(over_the_cards, {"--file", sample, "--tx", "direct"});
       EXPECT_EQ(outcome.sender.status, 3);
       EXPECT_NE(outcome.sender.err.find("EOPNOTSUPP"), std::string::npos) << outcome.sender.err;
@@ -430,10 +424,10 @@ TEST(Info, NamesKernelModuleDeviceAndEveryPath) {
   EXPECT_EQ(info["module"], read_text("/sys/module/dmawire/version").substr(0, 5));
   EXPECT_EQ(info["device"]["node"], "/dev/dmawire0");
   for (const auto& path : info["paths"]) {
-    EXPECT_EQ(path["available"], path["path"] != "direct" || kernel_has_direct()) << path;
+    EXPECT_EQ(path["available"], path["path"] != "direct" || has_direct()) << path;
   }
   EXPECT_EQ(info["paths"].size(), 5U);
-  EXPECT_EQ(info["auto"], kernel_has_direct() ? "direct" : "fixed");
+  EXPECT_EQ(info["auto"], has_direct() ? "direct" : "fixed");
 }
 
 TEST(Info, TellsWhichDeviceTheRouteTakesAndWhetherItCopies) {
@@ -498,7 +492,7 @@ TEST(Auto, TakesWhatNeedsNoLockedMemoryWhereItMayNotBeLocked) {
   const Process::Result result = sender.wait();
   ::chmod("/dev/dmawire0", 0660);
   EXPECT_EQ(result.status, 0) << result.err;
-  if (kernel_has_direct()) {
+  if (has_direct()) {
     EXPECT_NE(result.out.find("direct (zero-copy"), std::string::npos) << result.out;
   } else {
     EXPECT_NE(result.out.find("plain (zero-copy"), std::string::npos) << result.out;
