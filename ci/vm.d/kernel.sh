@@ -111,6 +111,7 @@ ensure_selftests() {
 	SELFTESTS=$CACHE/selftests/$(key_of "$source" "$(fingerprint "$CHECKOUT/tests/selftests" "$CHECKOUT/include/dmawire/uapi.h")" \
 		"$(<"$PARTS/inside/compile-selftests")")
 	[[ -d $SELFTESTS ]] || locked root make_selftests
+	touch "$SELFTESTS"
 }
 
 # Caller holds the lock `root`.
@@ -118,7 +119,9 @@ make_selftests() {
 	[[ ! -d $SELFTESTS ]] || return 0
 	make_source
 	local tmp=$CACHE/selftests/tmp.$$
-	rm -rf "$CACHE/selftests"
+	mkdir -p "$CACHE/selftests"
+	# Other checkouts and kernels have theirs.
+	find "$CACHE/selftests" -mindepth 1 -maxdepth 1 \( -name 'tmp.*' -o -mmin +1440 \) -exec rm -rf {} +
 	mkdir -p "$tmp"
 	quietly "compiling the kernel's selftests" in_root --bind "$SOURCE:/kernel:ro" --bind "$CHECKOUT:/src:ro" \
 		--bind "$tmp:/stage" -- /parts/compile-selftests "$KERNEL_CC"

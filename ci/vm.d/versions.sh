@@ -65,7 +65,7 @@ GUEST_COMMANDS=(
 
 # What builds and runs the programs and unit tests on the host, and what ci/lint calls there: command -> package.
 HOST_BUILD_PACKAGES=(
-	g++ ccache cmake ninja-build pkg-config make git "${LIBRARY_PACKAGES[@]}"
+	g++ ccache cmake ninja-build pkg-config make git python3 "${LIBRARY_PACKAGES[@]}"
 )
 # What builds tests/fuzz/parse besides: a compiler that has libFuzzer.
 HOST_FUZZ_PACKAGES=(clang libclang-rt-dev)

@@ -246,7 +246,7 @@ TEST(Capture, TouchesNoByteOfThePayload) {
 }
 
 /// Where frames come faster than they are taken; a kernel that watches takes its time.
-void expect_few_system_calls(const Stream& stream) {
+void expect_few_system_calls(const DeviceStream& stream) {
   if (!kernel_watches()) {
     EXPECT_GE(stream.sent["frames_per_syscall"], 16) << stream.sent;
   }
@@ -428,7 +428,7 @@ class CaptureFromCard : public testing::Test {
   }
 
   /// The stream ends by itself, and says why.
-  static void expect_ends(Stream& stream, const std::string& message) {
+  static void expect_ends(DeviceStream& stream, const std::string& message) {
     ASSERT_NO_FATAL_FAILURE(stream.finish(1));
     EXPECT_NE(stream.complaint.find(message), std::string::npos) << stream.complaint;
     stream.expect_adds_up();

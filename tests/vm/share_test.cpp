@@ -3,17 +3,16 @@
 // One process captures or fills, others send, record or look: with the programs a user would run,
 // from `pattern` to the guest's other host, and with other exporters' memory.
 
-#include <drm_mode.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/videodev2.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
-#include <xf86drm.h>
 
 #include <chrono>
 #include <cstring>
+#include <dmawire/drm_device.hpp>
 #include <dmawire/exporters.hpp>
 #include <dmawire/frame_pool.hpp>
 #include <dmawire/packet_socket.hpp>
@@ -196,6 +195,10 @@ TEST_P(SharePath, GoesRoundWithADevice) {
   ASSERT_NO_FATAL_FAILURE(importer.finish());
   EXPECT_EQ(importer.received["bad"], 0);
   EXPECT_EQ(importer.received["frames"], importer.sent["imported_frames"]);
+  EXPECT_GT(importer.received["frames"], importer.sent["hold"]) << "none came round again";
+  if (std::string{GetParam()} != "auto") {
+    EXPECT_EQ(importer.sent["path"], GetParam());
+  }
   expect_all_home(owner.finish());
 }
 
@@ -417,21 +420,13 @@ TEST_F(ShareForeign, PathsThatCannotSendThemSaySo) {
 }
 
 TEST_F(ShareForeign, BuffersOfADrmDeviceAreTaken) {
-  const UniqueFd card = open_vgem();
-  if (!card.valid()) {
+  if (!open_vgem().valid()) {
     GTEST_SKIP() << "this kernel has no vgem";
   }
+  const DrmDevice device{vgem_path()};
   std::vector<Buffer> buffers;
   for (std::uint32_t i = 0; i < frames; ++i) {
-    drm_mode_create_dumb dumb{};
-    dumb.width = 128;
-    dumb.height = length / (4 * dumb.width);
-    dumb.bpp = 32;
-    ASSERT_EQ(drmIoctl(card.get(), DRM_IOCTL_MODE_CREATE_DUMB, &dumb), 0);
-    int fd = -1;
-    ASSERT_EQ(drmPrimeHandleToFD(card.get(), dumb.handle, O_RDWR | O_CLOEXEC, &fd), 0);
-    drmCloseBufferHandle(card.get(), dumb.handle);
-    buffers.emplace_back(UniqueFd{fd}, length, Buffer::Kind::dma_buf);
+    buffers.push_back(device.create(length).to_buffer());
   }
   share(std::move(buffers), "drm", "copy");
 }
