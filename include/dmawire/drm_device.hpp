@@ -58,8 +58,9 @@ class DrmDevice {
     std::size_t length_;
   };
 
-  /// Attaches a dma-buf to the device. Throws Error, of the kind `impossible` if it does not import
-  /// or cannot reach this memory.
+  /// Attaches a dma-buf to the device: one that has no other Handle of this DrmDevice, for DRM
+  /// gives both the same number and the first that goes takes it along. Throws Error, of the kind
+  /// `impossible` if it does not import or cannot reach this memory.
   [[nodiscard]] Handle import(const Buffer& buffer) const;
   /// A new buffer of the device's, of at least `length` bytes, that the CPU can draw in (a "dumb"
   /// one). Throws Error, of the kind `impossible` if it has none.

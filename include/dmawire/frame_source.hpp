@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -75,8 +76,13 @@ class FrameSource {
   /// for next().
   virtual void finish() noexcept = 0;
 
-  /// Frames that are the device's now.
+  /// Frames that are the device's now, and wanted back filled.
   [[nodiscard]] virtual std::uint32_t given() const noexcept = 0;
+  /// How many more it may be given, so that it captures `count` in all.
+  [[nodiscard]] std::uint32_t wanted_of(std::uint64_t count) const noexcept {
+    const std::uint64_t taken = std::min(statistics().captured + given(), count);
+    return static_cast<std::uint32_t>(std::min<std::uint64_t>(count - taken, all));
+  }
   /// Why nothing more comes.
   [[nodiscard]] virtual std::error_code failure() const noexcept = 0;
   [[nodiscard]] virtual const CaptureStatistics& statistics() const noexcept = 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 namespace dmawire {
@@ -20,6 +21,9 @@ class RingHost;
 /// At most four to a ring, which must outlive them. Not thread-safe.
 class ReadWatch {
  public:
+  /// Requests that one has on its ring at a time.
+  static constexpr std::uint32_t most_requests = 2;
+
   /// Throws Error if too many take part in the ring.
   ReadWatch(RingHost& host, int fd);
   ~ReadWatch();
@@ -28,6 +32,8 @@ class ReadWatch {
 
   /// From the next wait on, until one is ended by it. Costs nothing if it is armed.
   void arm() noexcept;
+  /// False once the descriptor could be read, or has failed, until it is armed again.
+  [[nodiscard]] bool armed() const noexcept;
 
  private:
   class Engine;

@@ -9,6 +9,7 @@
 #include <dmawire/exporters.hpp>
 #include <dmawire/frame_pool.hpp>
 #include <dmawire/frame_source.hpp>
+#include <dmawire/read_watch.hpp>
 
 namespace dmawire {
 
@@ -20,7 +21,9 @@ class VideoDevice;
 /// V4L2 has frames given and taken by ioctls, which happen in give() and next(). What waits is a
 /// request to poll the node on an io_uring, and that ring may be a sender's: then one system call
 /// waits for the camera and the network. A frame that the network holds is not the camera's to
-/// write to: it is given again once it is back in its pool.
+/// write to: it is given again once it is back in its pool. Some cameras begin only with several
+/// frames: they are given all there are, and no more are taken from them than were meant to be
+/// given.
 ///
 /// Errors: ENODEV (the camera is gone), EPIPE (its stream has ended), EIO (it failed, and not for
 /// one frame only), EOPNOTSUPP (frames do not begin where their memory does), and what V4L2 answers
@@ -28,7 +31,7 @@ class VideoDevice;
 class VideoCapture final : public FrameSource {
  public:
   /// Requests that it has on its ring at a time.
-  static constexpr std::uint32_t requests = 2;
+  static constexpr std::uint32_t requests = ReadWatch::most_requests;
 
   /// On a ring of its own. Device and pool must outlive it. Throws Error: also if the device does
   /// not take the pool's frames, see make_video_pool().

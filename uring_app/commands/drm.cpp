@@ -76,14 +76,19 @@ DrmDevice open_device(const DrmOptions& options, bool (DrmDevice::*can)() const 
   if (!options.node.empty()) {
     return DrmDevice{options.node};
   }
+  Error none{0, "there is no DRM device that shares buffers", "`modprobe vgem` makes one",
+             Error::Kind::impossible};
   for (const std::string& node : DrmDevice::nodes()) {
-    DrmDevice device{node};
-    if ((device.*can)()) {
-      return device;
+    try {
+      DrmDevice device{node};
+      if ((device.*can)()) {
+        return device;
+      }
+    } catch (const Error& error) {
+      none = error;  // another may be open to us
     }
   }
-  throw Error(0, "there is no DRM device that shares buffers", "`modprobe vgem` makes one",
-              Error::Kind::impossible);
+  throw Error(none);
 }
 
 std::string describe_sharing(const DrmDevice& device) {

@@ -55,6 +55,8 @@ const char* connect_advice(int code) {
       return "nobody shares there; start `uring_app share SOCKET` first";
     case EACCES:
       return "whoever may write to the socket's file can connect";
+    case EAGAIN:
+      return "whoever shares there does not answer";
     case EPROTOTYPE:
       return "it is a socket of another kind";
     default:
@@ -83,7 +85,7 @@ UniqueFd listen_packets(const std::string& path) {
 
 UniqueFd connect_packets(const std::string& path) {
   const sockaddr_un address = address_of(path);
-  UniqueFd socket = open_socket(0);
+  UniqueFd socket = open_socket(SOCK_NONBLOCK);  // or it would wait for room among those that wait
   if (!with(::connect, socket, address)) {
     throw Error(errno, fmt::format("connecting to {}", path), connect_advice(errno));
   }

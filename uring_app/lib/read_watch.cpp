@@ -28,16 +28,23 @@ class ReadWatch::Engine final : public RingClient {
   }
 
   void arm() noexcept {
-    if (due_ > 0) {
+    if (armed()) {
       return;
     }
-    io_uring_sqe* const sqe = host_.next_sqe();
+    io_uring_sqe* const sqe = host_.next_open_ended_sqe();
     io_uring_prep_poll_add(sqe, fd_, POLLIN);
     sqe->user_data = tag(poll);
     ++due_;
   }
 
-  void handle(Completion /*completion*/) noexcept override { --due_; }
+  [[nodiscard]] bool armed() const noexcept { return due_ > 0; }
+
+  void handle(Completion completion) noexcept override {
+    --due_;
+    if (completion.request() == poll) {
+      host_.open_ended_is_done();
+    }
+  }
 
  private:
   static constexpr std::uint32_t poll = 0;
@@ -59,6 +66,10 @@ ReadWatch::~ReadWatch() = default;
 
 void ReadWatch::arm() noexcept {
   engine_->arm();
+}
+
+bool ReadWatch::armed() const noexcept {
+  return engine_->armed();
 }
 
 }  // namespace dmawire

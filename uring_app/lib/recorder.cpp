@@ -25,11 +25,18 @@ namespace {
 /// What O_DIRECT takes on every disk that is known of: offsets, lengths and addresses.
 constexpr std::size_t block = 4096;
 
-FramePool& with_pages(FramePool& pool) {
+FramePool& recordable(FramePool& pool) {
   if (std::any_of(pool.buffers().begin(), pool.buffers().end(),
                   [](const Buffer& one) { return one.pages() == Buffer::Pages::none; })) {
     throw Error(0, "the memory's mapping has no pages to write to a disk from",
                 "dmawire's has, but for --backing coherent", Error::Kind::impossible);
+  }
+  for (std::uint32_t frame = 0; frame < pool.size(); ++frame) {
+    if (pool.place(frame).offset % block != 0) {
+      throw Error(0, "frames that do not begin on a page cannot be written past the page cache",
+                  fmt::format("they do if their size is a multiple of {}", block),
+                  Error::Kind::impossible);
+    }
   }
   return pool;
 }
@@ -177,13 +184,13 @@ class Recorder::Engine final : public RingClient {
 };
 
 Recorder::Recorder(const std::string& path, FramePool& pool, Sender& sender)
-    : engine_(std::make_unique<Engine>(path, with_pages(pool), nullptr,
+    : engine_(std::make_unique<Engine>(path, recordable(pool), nullptr,
                                        RingHost::of(sender, "to record with"))) {}
 
 Recorder::Recorder(const std::string& path, FramePool& pool) {
   auto own = std::make_unique<OwnRing>(pool.size() + RingHost::most_watches);
   RingHost& host = *own;
-  engine_ = std::make_unique<Engine>(path, with_pages(pool), std::move(own), host);
+  engine_ = std::make_unique<Engine>(path, recordable(pool), std::move(own), host);
 }
 
 Recorder::~Recorder() = default;

@@ -39,12 +39,23 @@ class RingHost {
     ++guests_due_;
     return ring().next_sqe();
   }
+  /// The same for a request of which nobody knows when it will be done: a wait must not count on
+  /// it. Once it is, the client says so.
+  [[nodiscard]] io_uring_sqe* next_open_ended_sqe() noexcept {
+    ++open_ended_due_;
+    return next_sqe();
+  }
+  void open_ended_is_done() noexcept { --open_ended_due_; }
   /// Starts what is queued, waits for completions, whose ever, and hands them out. A signal ends
   /// the wait. 0 or -errno.
   [[nodiscard]] virtual int drive(unsigned wait_for) noexcept = 0;
 
   /// Requests of clients that are not done.
   [[nodiscard]] std::uint32_t guests_due() const noexcept { return guests_due_; }
+  /// Of those: that a wait may count on.
+  [[nodiscard]] std::uint32_t guests_expected() const noexcept {
+    return guests_due_ - open_ended_due_;
+  }
 
   /// So many ReadWatches have room on a ring that is nobody else's.
   static constexpr std::uint32_t most_watches = 4;
@@ -72,6 +83,7 @@ class RingHost {
  private:
   std::array<RingClient*, RequestTag::most_clients> clients_{};  ///< the first is the host
   std::uint32_t guests_due_ = 0;
+  std::uint32_t open_ended_due_ = 0;
 };
 
 }  // namespace dmawire

@@ -297,7 +297,7 @@ unsigned RingSender::worth_waiting_for_with_guests() const noexcept {
   if (failure_ || !ring_.is_patient()) {
     return 1;
   }
-  return std::max(completions_due() / 2 + std::min(guests_due(), enough_of_guests), 1U);
+  return std::max(completions_due() / 2 + std::min(guests_expected(), enough_of_guests), 1U);
 }
 
 /// A further frame of the device would only queue up behind those that wait for room in the window.

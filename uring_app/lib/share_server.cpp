@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -42,6 +43,13 @@ FramePool& checked(FramePool& pool, std::uint32_t most_clients) {
   return pool;
 }
 
+/// What a name stands for.
+std::pair<dev_t, ino_t> place_of(const std::string& path) noexcept {
+  struct stat status {};
+  return ::lstat(path.c_str(), &status) == 0 ? std::pair{status.st_dev, status.st_ino}
+                                             : std::pair<dev_t, ino_t>{};
+}
+
 }  // namespace
 
 class ShareServer::Engine {
@@ -62,6 +70,7 @@ class ShareServer::Engine {
     }
     if (!path_.empty()) {
       listener_ = listen_packets(path_);
+      place_ = place_of(path_);
       spare_ = UniqueFd{::open("/dev/null", O_RDONLY | O_CLOEXEC)};
       watch(EPOLL_CTL_ADD, listener_.get(), EPOLLIN, listener_number);
     }
@@ -80,6 +89,9 @@ class ShareServer::Engine {
       say_end(socket.get(), DMAWIRE_SHARE_FULL, 0);
       return;
     }
+    // What it does not read must be little: descriptors on their way count against our user.
+    constexpr int room = share::longest;
+    ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
     free->socket = std::move(socket);
     free->state = Client::State::unknown;
     free->buffers_told = 0;
@@ -244,7 +256,9 @@ class ShareServer::Engine {
   void stop_listening() noexcept {
     if (listener_.valid()) {
       listener_.reset();
-      ::unlink(path_.c_str());
+      if (place_ == place_of(path_)) {  // else somebody else shares there by now
+        ::unlink(path_.c_str());
+      }
     }
   }
 
@@ -429,7 +443,8 @@ class ShareServer::Engine {
   const std::string path_;
   UniqueFd epoll_;
   UniqueFd listener_;
-  UniqueFd spare_;  ///< a descriptor to have one when there are no more
+  std::pair<dev_t, ino_t> place_;  ///< of the listener's name
+  UniqueFd spare_;                 ///< a descriptor to have one when there are no more
   const std::uint32_t most_held_;
   std::vector<dmawire_share_buffer> descriptions_;
   std::vector<Client> clients_;

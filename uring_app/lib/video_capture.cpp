@@ -2,16 +2,18 @@
 #include <dmawire/video_capture.hpp>
 
 #include <fmt/format.h>
-#include <poll.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <limits>
 #include <utility>
 #include <vector>
 
 #include <dmawire/cpu_access.hpp>
 #include <dmawire/device.hpp>
 #include <dmawire/error.hpp>
+#include <dmawire/read_watch.hpp>
 #include <dmawire/sender.hpp>
 #include <dmawire/video_device.hpp>
 
@@ -22,10 +24,6 @@ namespace dmawire {
 namespace {
 
 constexpr std::size_t folio = 64UL * 1024;
-
-/// Both requests that there can be.
-constexpr std::uint32_t poll_request = 0;
-constexpr std::uint32_t cancel_request = 1;
 
 const char* start_advice(int code) noexcept {
   switch (code) {
@@ -53,7 +51,7 @@ Buffer make_frame(const Device& device, Backing backing, std::size_t length) {
 }  // namespace
 
 /// Frame i of the pool is buffer i of the camera, so that it is mapped for the camera once.
-class VideoCapture::Engine final : public RingClient {
+class VideoCapture::Engine {
  public:
   static std::unique_ptr<Engine> with_own_ring(const VideoDevice& device, FramePool& pool) {
     auto own = std::make_unique<OwnRing>(requests);
@@ -75,7 +73,7 @@ class VideoCapture::Engine final : public RingClient {
           0, fmt::format("{} takes {} frames, the pool has {}", device.node(), count, pool.size()));
     }
     try {
-      number_ = host_.join(*this);
+      watch_.emplace(host_, device.fd());
     } catch (...) {
       device.release_buffers();
       throw;
@@ -85,12 +83,12 @@ class VideoCapture::Engine final : public RingClient {
   Engine& operator=(const Engine&) = delete;
   ~Engine() {
     finish();
-    host_.leave(number_);
     device_.release_buffers();
   }
 
   std::error_code give(std::uint32_t most) noexcept {
-    for (; most > 0 && !failure_ && !stopped_; --most) {
+    last_ = most == all ? endless : statistics_.captured + given() + most;
+    while (statistics_.captured < last_ && !failure_ && !stopped_) {
       std::optional<Frame> frame = pool_.take();
       if (!frame) {
         break;
@@ -120,19 +118,18 @@ class VideoCapture::Engine final : public RingClient {
     if (first_arrived_ < arrived_.size()) {
       return std::move(arrived_[first_arrived_++]);
     }
-    if (!readable_) {
+    if (!watch_ || watch_->armed()) {
       return std::nullopt;
     }
     std::optional<CapturedFrame> captured = take_filled();
     if (!captured) {
-      readable_ = false;
       watch();
     }
     return captured;
   }
 
   std::error_code wait() noexcept {
-    if (watching_ && !readable_ && !failure_) {
+    if (watch_ && watch_->armed() && !failure_) {
       if (const int status = host_.drive(1); status < 0) {
         fail(-status);
       }
@@ -150,34 +147,26 @@ class VideoCapture::Engine final : public RingClient {
       arrived_.push_back(std::move(*captured));
     }
     stop();
-    stop_watching();
+    watch_.reset();
     for (std::optional<Frame>& frame : frames_) {
       if (frame) {
         ++statistics_.canceled;
         frame.reset();
       }
     }
-    given_ = 0;
+    queued_ = 0;
   }
 
-  void handle(Completion completion) noexcept override {
-    if (completion.request() == cancel_request) {
-      canceling_ = false;
-      return;
-    }
-    watching_ = false;
-    if (completion.result() >= 0) {
-      readable_ = true;  // or it is gone, or was stopped: dequeue() tells
-    } else if (completion.result() != -ECANCELED) {
-      fail(-completion.result());
-    }
+  [[nodiscard]] std::uint32_t given() const noexcept {
+    return static_cast<std::uint32_t>(
+        std::min<std::uint64_t>(queued_, last_ - statistics_.captured));
   }
-
-  [[nodiscard]] std::uint32_t given() const noexcept { return given_; }
   [[nodiscard]] std::error_code failure() const noexcept { return failure_; }
   [[nodiscard]] const CaptureStatistics& statistics() const noexcept { return statistics_; }
 
  private:
+  static constexpr std::uint64_t endless = std::numeric_limits<std::uint64_t>::max();
+
   void check_pool() const {
     bool fits = pool_.frame_length() >= device_.format().length;
     for (std::uint32_t frame = 0; frame < pool_.size(); ++frame) {
@@ -200,13 +189,13 @@ class VideoCapture::Engine final : public RingClient {
       return;
     }
     frames_[index].emplace(std::move(frame));
-    ++given_;
+    ++queued_;
   }
 
   /// The next frame that the camera has filled and that is good.
   std::optional<CapturedFrame> take_filled() noexcept {
     VideoDevice::Filled filled{};
-    while (started_ && given_ > 0) {
+    while (started_ && given() > 0) {
       if (const std::error_code error = device_.dequeue(filled)) {
         // Whoever stopped it knows.
         if (error.value() != EAGAIN && !stopped_) {
@@ -214,7 +203,7 @@ class VideoCapture::Engine final : public RingClient {
         }
         break;
       }
-      --given_;
+      --queued_;
       Frame frame = std::move(*frames_[filled.index]);
       frames_[filled.index].reset();
       count_lost(filled.sequence);
@@ -255,27 +244,12 @@ class VideoCapture::Engine final : public RingClient {
     }
   }
 
-  /// Has the ring tell when there is something to take. One request for one wake-up, which goes
-  /// along with a system call that is made anyway: it looks before it waits, so nothing is missed,
-  /// and the ring's completions stay bounded, unlike those of a multishot poll.
+  /// Has the ring tell when there is something to take: with one request for one wake-up, which
+  /// goes along with a system call that is made anyway. It looks before it waits, so nothing is
+  /// missed, and the ring's completions stay bounded, unlike those of a multishot poll.
   void watch() noexcept {
-    if (!started_ || stopped_ || watching_ || readable_ || given_ == 0 || failure_) {
-      return;
-    }
-    io_uring_sqe* const sqe = host_.next_sqe();
-    io_uring_prep_poll_add(sqe, device_.fd(), POLLIN);
-    sqe->user_data = RequestTag{poll_request, 0, number_}.pack();
-    watching_ = true;
-  }
-
-  void stop_watching() noexcept {
-    if (watching_) {
-      io_uring_sqe* const sqe = host_.next_sqe();
-      io_uring_prep_poll_remove(sqe, RequestTag{poll_request, 0, number_}.pack());
-      sqe->user_data = RequestTag{cancel_request, 0, number_}.pack();
-      canceling_ = true;
-    }
-    while ((watching_ || canceling_) && host_.drive(1) == 0) {
+    if (watch_ && started_ && !stopped_ && given() > 0 && !failure_) {
+      watch_->arm();
     }
   }
 
@@ -289,19 +263,17 @@ class VideoCapture::Engine final : public RingClient {
   FramePool& pool_;
   std::unique_ptr<OwnRing> own_;  ///< if it is no sender's
   RingHost& host_;
-  std::uint32_t number_ = 0;                        ///< as a client of the host
+  std::optional<ReadWatch> watch_;                  ///< until finish()
   std::vector<std::optional<Frame>> frames_;        ///< the camera's, by index
   std::vector<std::optional<CpuAccess>> accesses_;  ///< from taking a frame to giving it
   std::vector<CapturedFrame> arrived_;              ///< taken by finish()
   std::size_t first_arrived_ = 0;
-  std::uint32_t given_ = 0;
+  std::uint32_t queued_ = 0;
+  std::uint64_t last_ = 0;  ///< frame that is wanted
   std::uint32_t next_sequence_ = 0;
   std::uint32_t lost_ = 0;  ///< since the last frame that was good
   std::uint32_t failed_in_a_row_ = 0;
   bool started_ = false;
-  bool watching_ = false;   ///< the poll request is under way
-  bool canceling_ = false;  ///< and the one that cancels it
-  bool readable_ = false;
   std::atomic<bool> stopped_ = false;
   CaptureStatistics statistics_;
   std::error_code failure_;

@@ -3,13 +3,13 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <dmawire/read_watch.hpp>
 #include <dmawire/stream.hpp>
 #include <utility>
 
+#include "../stop_signal.hpp"
 #include "meter.hpp"
 #include "setup.hpp"
-#include "stop_on_signal.hpp"
 #include "stream_progress.hpp"
 
 namespace dmawire::commands {
@@ -20,11 +20,11 @@ FrameStream::FrameStream(const SendOptions& options, UniqueFd datagrams, FramePo
       advice_(origin.advice),
       socket_(datagrams.valid() ? std::move(datagrams) : connect_stream(options.peer)),
       latency_(pool.size()),
-      chosen_(open_sender(
-          options, socket_.get(), pool,
-          {.batch = pool.size(),  // nothing is started but by wait(), all at once
-           .guest_requests = origin.requests + (options.record.empty() ? 0 : pool.size()),
-           .observer = &latency_})),
+      chosen_(open_sender(options, socket_.get(), pool,
+                          {.batch = pool.size(),  // nothing is started but by wait(), all at once
+                           .guest_requests = origin.requests + ReadWatch::most_requests +
+                                             (options.record.empty() ? 0 : pool.size()),
+                           .observer = &latency_})),
       sender_(*chosen_.sender),
       source_(origin.open(pool, sender_)) {
   if (!options.record.empty()) {
@@ -38,13 +38,15 @@ FrameStream::FrameStream(const SendOptions& options, UniqueFd datagrams, FramePo
 StreamOutcome FrameStream::run() {
   const Meter meter{options_.verify_copies};
   {
-    const StopOnSignal signal{*source_};
+    StopSignal stop;
+    ReadWatch signal{*sender_.ring_host(), stop.fd()};
     StreamProgress progress{options_.verbose};
     source_->give(wanted());
     source_->start(options_.rate);
-    while (!ended() && !signal.caught()) {
+    while (!ended() && (signal.armed() || !stop.caught())) {
       send_captured();
       source_->give(wanted());
+      signal.arm();
       note(sender_.wait());
       progress.update(source_->statistics(), sender_.statistics(), recorded(), latency_);
     }
@@ -57,12 +59,7 @@ StreamOutcome FrameStream::run() {
 
 /// How many more frames the device may be given.
 std::uint32_t FrameStream::wanted() const noexcept {
-  if (!options_.frames) {
-    return FrameSource::all;
-  }
-  const std::uint64_t taken = source_->statistics().captured + source_->given();
-  return static_cast<std::uint32_t>(std::min<std::uint64_t>(
-      *options_.frames - std::min(taken, *options_.frames), FrameSource::all));
+  return options_.frames ? source_->wanted_of(*options_.frames) : FrameSource::all;
 }
 
 bool FrameStream::ended() const noexcept {

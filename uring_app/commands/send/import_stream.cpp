@@ -75,7 +75,7 @@ class ImportStream {
 
  private:
   Sender::Options sender_options() {
-    constexpr std::uint32_t watches = 2;
+    constexpr std::uint32_t watches = 2 * ReadWatch::most_requests;
     const std::uint32_t frames = client_.pool().size();
     return {.batch = frames,  // nothing is started but by wait(), which does all at once
             .guest_requests = watches + (options_.record.empty() ? 0 : frames)};
@@ -98,8 +98,8 @@ class ImportStream {
   RingHost* ring_host() { return chosen_ ? chosen_->sender->ring_host() : &recorder_->ring_host(); }
 
   [[nodiscard]] bool ended() noexcept {
-    return stop_.caught() || send_error_ || (recorder_ && recorder_->failure()) ||
-           client_.failure() || enough();
+    return ((!signal_ || !signal_->armed()) && stop_.caught()) || send_error_ ||
+           (recorder_ && recorder_->failure()) || client_.failure() || enough();
   }
   [[nodiscard]] bool enough() const noexcept {
     return options_.frames && client_.statistics().frames >= *options_.frames;
@@ -153,6 +153,10 @@ class ImportStream {
                                    {.fd = wakeup.fd, .events = wakeup.events, .revents = 0}}};
     ::poll(entries.data(), entries.size(), -1);
     note(sender.progress());
+    if ((entries[2].revents & POLLHUP) != 0) {
+      // It was reset, and of that nothing would tell us while nothing is sent.
+      note({EPIPE, std::system_category()});
+    }
   }
 
   /// What was lent before the end is sent and recorded.

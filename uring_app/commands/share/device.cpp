@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-#include <algorithm>
 #include <dmawire/capture.hpp>
 #include <dmawire/device.hpp>
 #include <dmawire/read_watch.hpp>
@@ -28,7 +27,7 @@ class DeviceShare {
     {
       ReadWatch clients{capture_.ring_host(), sharing_.server().fd()};
       ReadWatch signal{capture_.ring_host(), sharing_.stop().fd()};
-      while (!ended()) {
+      while (!ended() && (signal.armed() || !sharing_.stop().caught())) {
         clients.arm();
         signal.arm();
         (void)capture_.wait();
@@ -52,16 +51,11 @@ class DeviceShare {
  private:
   /// How many more frames the device may be given.
   [[nodiscard]] std::uint32_t wanted() const noexcept {
-    if (!options_.frames) {
-      return Capture::all;
-    }
-    const std::uint64_t taken = capture_.statistics().captured + capture_.given();
-    return static_cast<std::uint32_t>(std::min<std::uint64_t>(
-        *options_.frames - std::min(taken, *options_.frames), Capture::all));
+    return options_.frames ? capture_.wanted_of(*options_.frames) : Capture::all;
   }
 
-  [[nodiscard]] bool ended() noexcept {
-    return sharing_.stop().caught() || capture_.failure() ||
+  [[nodiscard]] bool ended() const noexcept {
+    return capture_.failure() ||
            (options_.frames && capture_.statistics().captured >= *options_.frames);
   }
 

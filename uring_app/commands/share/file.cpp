@@ -4,7 +4,9 @@
 #include <array>
 #include <dmawire/cpu_access.hpp>
 #include <dmawire/device.hpp>
+#include <dmawire/error.hpp>
 #include <limits>
+#include <optional>
 #include <utility>
 
 #include "../input.hpp"
@@ -30,6 +32,20 @@ class FileShare {
         sharing_(options, pool_) {}
 
   ShareReport run() {
+    std::optional<Error> failure;
+    try {
+      publish_all();
+    } catch (const Error& error) {
+      failure = error;
+    }
+    sharing_.finish(failure ? DMAWIRE_SHARE_FAILED : DMAWIRE_SHARE_FINISHED);
+    ShareReport report = sharing_.report();
+    report.failure = std::move(failure);
+    return report;
+  }
+
+ private:
+  void publish_all() {
     ShareServer& server = sharing_.server();
     for (std::uint64_t sequence = 0; sequence < most_; ++sequence) {
       while (!server.wanted() && !sharing_.stop().caught()) {
@@ -51,11 +67,8 @@ class FileShare {
                       .lost = 0});
       server.serve();
     }
-    sharing_.finish(DMAWIRE_SHARE_FINISHED);
-    return sharing_.report();
   }
 
- private:
   std::size_t fill(const Frame& frame) {
     const CpuAccess access{frame.buffer(), CpuAccess::Intent::write};
     return input_.fill(frame.bytes(), [this](int fd) {
