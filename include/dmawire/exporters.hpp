@@ -57,17 +57,18 @@ enum class Backing {
 /// How long buffers are of which pools are made: 1 MiB, or a huge page.
 [[nodiscard]] std::size_t usual_length(Backing backing) noexcept;
 
-/// A buffer of the module's of at least `length` bytes. Throws Error, of the kind `impossible`
-/// where there are no such pages.
+/// A buffer of the module's of at least `length` bytes; `layout`, not huge, is that of
+/// Backing::pages. Throws Error, of the kind `impossible` where there are no such pages.
 [[nodiscard]] Buffer make_buffer(const Device& device, Backing backing, std::size_t length,
-                                 dmawire_direction direction);
+                                 dmawire_direction direction, Layout layout = Layout::pages);
 
 /// A pool of `frames` frames in as many buffers as that takes: of 1 MiB (2 MiB if `huge`), so that
 /// a buffer holds many small frames (what one send can gather is in one buffer) and is still found
 /// through in a few steps. Throws Error.
 [[nodiscard]] FramePool make_pool(Exporter exporter, Layout layout, std::uint32_t frames,
                                   std::size_t frame_length);
-/// The same of the module's buffers with that backing. Their length is that of its pages.
+/// The same of the module's buffers with that backing, its pages in the usual layout. Their length
+/// is that of its pages.
 [[nodiscard]] FramePool make_pool(const Device& device, Backing backing, std::uint32_t frames,
                                   std::size_t frame_length);
 /// The same with the exporter's usual layout.

@@ -20,7 +20,6 @@ namespace dmawire {
 namespace {
 
 constexpr std::size_t page = 4096;
-constexpr std::size_t folio = 64UL * 1024;
 
 std::size_t round_up(std::size_t length, std::size_t unit) noexcept {
   return (length + unit - 1) / unit * unit;
@@ -337,16 +336,14 @@ FramePool make_capture_pool(const Device& device, std::uint32_t frames, std::siz
   const std::size_t stride = round_up(length, unit_of(info));
   const std::size_t in_a_buffer =
       std::clamp<std::size_t>(usual_length(backing) / stride, 1, std::max(frames, 1U));
-  // Long frames are sent from folios with less effort; and a device that takes few pieces may not
-  // get them from single pages.
-  const bool folios = 2 * length >= folio || info.out_max_segments < length / page;
+  // A device that takes few pieces may not get them from single pages.
+  const Layout layout = info.out_max_segments < length / page
+                            ? Layout::folios
+                            : usual_layout(Exporter::dmawire, length);
   std::vector<Buffer> buffers;
   for (std::size_t room = 0; room < frames; room += in_a_buffer) {
     buffers.push_back(
-        backing == Backing::pages
-            ? device.create(in_a_buffer * stride, DMAWIRE_FROM_DEVICE,
-                            folios ? DMAWIRE_CREATE_FOLIOS_64K : 0)
-            : make_buffer(device, backing, in_a_buffer * stride, DMAWIRE_FROM_DEVICE));
+        make_buffer(device, backing, in_a_buffer * stride, DMAWIRE_FROM_DEVICE, layout));
   }
   return {std::move(buffers), length, frames, stride};
 }

@@ -190,8 +190,9 @@ std::vector<Buffer> make_buffers(Exporter exporter, Layout layout, std::size_t c
   switch (exporter) {
     case Exporter::dmawire: {
       const Device device;
-      const __u32 flags = layout == Layout::folios ? DMAWIRE_CREATE_FOLIOS_64K : 0;
-      return repeat(count, [&] { return device.create(length, DMAWIRE_BIDIRECTIONAL, flags); });
+      return repeat(count, [&] {
+        return make_buffer(device, Backing::pages, length, DMAWIRE_BIDIRECTIONAL, layout);
+      });
     }
     case Exporter::memfd:
       return repeat(count, [&] {
@@ -217,7 +218,7 @@ std::vector<Buffer> make_buffers(Exporter exporter, Layout layout, std::size_t c
 }
 
 Buffer make_buffer(const Device& device, Backing backing, std::size_t length,
-                   dmawire_direction direction) {
+                   dmawire_direction direction, Layout layout) {
   switch (backing) {
     case Backing::pages:
       break;
@@ -236,7 +237,7 @@ Buffer make_buffer(const Device& device, Backing backing, std::size_t length,
     case Backing::coherent:
       return device.create(length, direction, 0, DMAWIRE_BACKING_COHERENT);
   }
-  return device.create(length, direction);
+  return device.create(length, direction, layout == Layout::folios ? DMAWIRE_CREATE_FOLIOS_64K : 0);
 }
 
 FramePool make_pool(Exporter exporter, Layout layout, std::uint32_t frames,
@@ -249,11 +250,13 @@ FramePool make_pool(Exporter exporter, Layout layout, std::uint32_t frames,
 
 FramePool make_pool(const Device& device, Backing backing, std::uint32_t frames,
                     std::size_t frame_length) {
-  return pool_of(
-      usual_length(backing), frames, frame_length, [&](std::size_t count, std::size_t length) {
-        return repeat(count,
-                      [&] { return make_buffer(device, backing, length, DMAWIRE_BIDIRECTIONAL); });
-      });
+  const Layout layout = usual_layout(Exporter::dmawire, frame_length);
+  return pool_of(usual_length(backing), frames, frame_length,
+                 [&](std::size_t count, std::size_t length) {
+                   return repeat(count, [&] {
+                     return make_buffer(device, backing, length, DMAWIRE_BIDIRECTIONAL, layout);
+                   });
+                 });
 }
 
 FramePool make_pool(Exporter exporter, std::uint32_t frames, std::size_t frame_length) {

@@ -23,8 +23,6 @@
 namespace dmawire {
 namespace {
 
-constexpr std::size_t folio = 64UL * 1024;
-
 const char* start_advice(int code) noexcept {
   switch (code) {
     case EBUSY:
@@ -39,13 +37,24 @@ const char* start_advice(int code) noexcept {
   }
 }
 
-Buffer make_frame(const Device& device, Backing backing, std::size_t length) {
-  if (backing == Backing::pages) {
-    // Long frames are sent from folios with less effort.
-    return device.create(length, DMAWIRE_FROM_DEVICE,
-                         2 * length >= folio ? DMAWIRE_CREATE_FOLIOS_64K : 0);
+std::vector<Buffer> make_frames(const Device& device, Backing backing, std::size_t length,
+                                std::uint32_t count) {
+  const Layout layout = usual_layout(Exporter::dmawire, length);
+  std::vector<Buffer> frames;
+  while (frames.size() < count) {
+    frames.push_back(make_buffer(device, backing, length, DMAWIRE_FROM_DEVICE, layout));
   }
-  return make_buffer(device, backing, length, DMAWIRE_FROM_DEVICE);
+  return frames;
+}
+
+/// What the camera answers to being given them; after that it has none.
+std::error_code refusal_of(const VideoDevice& video, const std::vector<Buffer>& frames) {
+  std::error_code refusal;
+  for (std::uint32_t i = 0; i < frames.size() && !refusal; ++i) {
+    refusal = video.queue(i, frames[i]);
+  }
+  (void)video.stop();
+  return refusal;
 }
 
 }  // namespace
@@ -328,24 +337,17 @@ FramePool make_video_pool(const VideoDevice& video, std::uint32_t frames, Backin
   const Device device;
   const std::size_t length = video.format().length;
   const std::uint32_t count = video.request_buffers(frames);
-  // What it answers to the first frame holds for all; stopping gives it back.
-  const auto refusal_of = [&](const Buffer& buffer) {
-    const std::error_code error = video.queue(0, buffer);
-    (void)video.stop();
-    return error;
-  };
   std::vector<Buffer> buffers;
   std::error_code refusal;
   try {
-    buffers.push_back(make_frame(device, backing, length));
-    refusal = refusal_of(buffers.front());
+    buffers = make_frames(device, backing, length, count);
+    refusal = refusal_of(video, buffers);
+    // A camera may want frames in one piece; by chance some of them lie so.
     if (refusal && backing == Backing::pages) {
       backing = Backing::contig;
-      buffers.front() = make_frame(device, backing, length);
-      refusal = refusal_of(buffers.front());
-    }
-    while (!refusal && buffers.size() < count) {
-      buffers.push_back(make_frame(device, backing, length));
+      buffers.clear();
+      buffers = make_frames(device, backing, length, count);
+      refusal = refusal_of(video, buffers);
     }
   } catch (...) {
     video.release_buffers();

@@ -15,20 +15,14 @@
 namespace dmawire::commands {
 namespace {
 
-FramePool pool_for(const ShareOptions& options) {
-  const std::uint64_t length = options.size.value_or(usual_frame);
-  return options.backing == Backing::pages
-             ? make_pool(Exporter::dmawire, options.buffers, length)
-             : make_pool(Device{}, options.backing, options.buffers, length);
-}
-
 class FileShare {
  public:
   explicit FileShare(const ShareOptions& options)
       : input_(options.file.empty() ? Input::standard_input(std::nullopt)
                                     : Input{options.file, std::nullopt}),
         most_(options.frames.value_or(std::numeric_limits<std::uint64_t>::max())),
-        pool_(pool_for(options)),
+        pool_(make_pool(Device{}, options.backing, options.buffers,
+                        options.size.value_or(usual_frame))),
         sharing_(options, pool_) {}
 
   ShareReport run() {
