@@ -128,7 +128,8 @@ void Executor::complain(const std::string& what) {
   complaint_ += what + '\n';
 }
 
-void Executor::judge(std::size_t type, int error, std::span<const int> allowed, int refusal) {
+void Executor::judge(std::size_t type, int error, std::span<const int> allowed, int refusal,
+                     bool other_file) {
   {
     const std::scoped_lock lock{mutex_};
     results_.push_back(static_cast<Result>(type << 8 | static_cast<unsigned>(error & 0xff)));
@@ -137,16 +138,16 @@ void Executor::judge(std::size_t type, int error, std::span<const int> allowed, 
   if (refusal != 0 && error != refusal) {
     complain(std::string{name} + ": " + strerror(error) + " where uapi.h says " +
              strerror(refusal));
-  } else if (error != 0 && !is_allowed(error, allowed)) {
+  } else if (error != 0 && !is_allowed(error, allowed, other_file)) {
     complain(std::string{name} + ": " + strerror(error) + " is no error of this call");
   }
 }
 
-bool Executor::is_allowed(int error, std::span<const int> allowed) const {
+bool Executor::is_allowed(int error, std::span<const int> allowed, bool other_file) const {
   // Meanwhile the other thread may close the device, or put another file in its place.
-  const bool other_file = error == EBADF || error == ENOTTY || error == EOPNOTSUPP;
+  const bool of_another = error == EBADF || error == ENOTTY || error == EOPNOTSUPP;
   return allowed.empty() || std::ranges::find(allowed, error) != allowed.end() ||
-         (parallel_ && other_file);
+         ((parallel_ || other_file) && of_another);
 }
 
 int Executor::expected(Pointer pointer, int refusal) const {

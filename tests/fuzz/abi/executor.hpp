@@ -51,9 +51,10 @@ class Executor {
 
   void complain(const std::string& what);
   /// Notes how a call ended and whether it may. `refusal`: the error it must give, or 0 if the
-  /// caller cannot know.
-  void judge(std::size_t type, int error, std::span<const int> allowed, int refusal = 0);
-  [[nodiscard]] bool is_allowed(int error, std::span<const int> allowed) const;
+  /// caller cannot know. `other_file`: the descriptor may have become another one's meanwhile.
+  void judge(std::size_t type, int error, std::span<const int> allowed, int refusal = 0,
+             bool other_file = false);
+  [[nodiscard]] bool is_allowed(int error, std::span<const int> allowed, bool other_file) const;
   /// The errno to expect of a struct, if the kernel sees it as it was written.
   [[nodiscard]] int expected(Pointer pointer, int refusal) const;
 

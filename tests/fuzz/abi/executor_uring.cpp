@@ -98,8 +98,8 @@ void Executor::request(const Call& call, const Request& request, Prepare prepare
   sqe->flags = static_cast<__u8>(call.get("sqe_flags"));
   sqe->user_data = on.requests.size();
   on.plain = on.plain && sqe->flags == 0 && call.get("submit") != 0;
-  on.requests.push_back(
-      {request.type, is_usual(*sqe) ? request.errors : anything, on.plain ? request.refusal : 0});
+  on.requests.push_back({request.type, is_usual(*sqe) ? request.errors : anything,
+                         on.plain ? request.refusal : 0, !on.plain});
   if (call.get("submit") != 0) {
     io_uring_submit(&on.ring);
     take_completions(on);
@@ -113,7 +113,7 @@ void Executor::take_completions(FuzzRing& ring) {
   for (io_uring_cqe* cqe = nullptr; io_uring_peek_cqe(&ring.ring, &cqe) == 0;) {
     if ((cqe->flags & IORING_CQE_F_NOTIF) == 0 && cqe->user_data < ring.requests.size()) {
       const Request& done = ring.requests[cqe->user_data];
-      judge(done.type, std::max(0, -cqe->res), done.errors, done.refusal);
+      judge(done.type, std::max(0, -cqe->res), done.errors, done.refusal, done.late);
       ++ring.completed;
     }
     io_uring_cqe_seen(&ring.ring, cqe);

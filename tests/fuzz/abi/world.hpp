@@ -49,6 +49,7 @@ struct Request {
   std::size_t type;
   std::span<const int> errors;
   int refusal;
+  bool late = false;  ///< its descriptor may be looked up after calls that came later
 };
 
 /// An io_uring with a table of fixed buffers. Threads take the lock.
