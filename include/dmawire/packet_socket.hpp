@@ -14,7 +14,7 @@ namespace dmawire {
 /// is taken over. Throws Error.
 [[nodiscard]] UniqueFd listen_packets(const std::string& path);
 
-/// A connection to one. Throws Error.
+/// A connection to one, which never waits for it either. Throws Error.
 [[nodiscard]] UniqueFd connect_packets(const std::string& path);
 
 }  // namespace dmawire

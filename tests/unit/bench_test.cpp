@@ -351,15 +351,26 @@ TEST(BenchPattern, TellsWhetherItIsWhole) {
 }
 
 TEST(Bench, MisuseIsStatusTwo) {
-  const Words misuses[] = {{"--tx", "pigeon"},   {"--tx", "fixed,,copy"},
-                           {"--size", "12Q"},    {"--size", "0"},
-                           {"--depth", "0"},     {"--gather", "65"},
-                           {"--proto", "sctp"},  {"--layout", "round"},
-                           {"--repeats", "0"},   {"--total", "1M", "--time", "1"},
-                           {"--json", "--csv"},  {"--netns", "a"},
-                           {"--netns", "a,b,c"}, {"127.0.0.1:1", "--netns", "a,b"},
-                           {"127.0.0.1"},        {"--setup", "--plot", "x"},
-                           {"--device", "1"},    {"--memory", "--plot", "x"}};
+  const Words misuses[] = {{"--tx", "pigeon"},
+                           {"--tx", "fixed,,copy"},
+                           {"--size", "12Q"},
+                           {"--size", "0"},
+                           {"--depth", "0"},
+                           {"--gather", "65"},
+                           {"--proto", "sctp"},
+                           {"--layout", "round"},
+                           {"--repeats", "0"},
+                           {"--total", "1M", "--time", "1"},
+                           {"--json", "--csv"},
+                           {"--netns", "a"},
+                           {"--netns", "a,b,c"},
+                           {"127.0.0.1:1", "--netns", "a,b"},
+                           {"127.0.0.1"},
+                           {"--setup", "--plot", "x"},
+                           {"--device", "1"},
+                           {"--memory", "--plot", "x"},
+                           {"--setup", "--populate"},
+                           {"--populate", "--plot", "x"}};
   for (const Words& misuse : misuses) {
     const Process::Result result = bench(misuse);
     EXPECT_EQ(result.status, 2) << misuse.back() << result.err;
@@ -508,6 +519,23 @@ TEST(Bench, MeasuresSettingUp) {
   const Process::Result too_much = bench({"--setup", "--source", "memfd", "--size", "4M,1000T"});
   ASSERT_EQ(too_much.status, 0) << too_much.err;
   EXPECT_NE(too_much.out.find("is too much"), std::string::npos) << too_much.out;
+}
+
+TEST(Bench, MeasuresTheFirstTouchOfMemory) {
+  const Words words{"--populate", "--source", "memfd", "--size", "4M,1000T", "--repeats", "2"};
+  const Process::Result table = bench(words);
+  ASSERT_EQ(table.status, 0) << table.err;
+  EXPECT_NE(table.out.find("is too much"), std::string::npos) << table.out;
+  Words json{words};
+  json.emplace_back("--json");
+  const auto rows = nlohmann::json::parse(bench(json).out);
+  ASSERT_EQ(rows.size(), 2U);
+  EXPECT_EQ(rows[0]["bytes"], 4 << 20);
+  EXPECT_GE(rows[0]["faults"], 1);
+  for (const char* key : {"fault_seconds", "populate_seconds", "touch_seconds"}) {
+    EXPECT_GT(rows[0][key], 0) << key;
+    EXPECT_TRUE(rows[1][key].is_null()) << key;
+  }
 }
 
 }  // namespace

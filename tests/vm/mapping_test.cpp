@@ -4,6 +4,7 @@
 #include <linux/dma-buf.h>
 #include <linux/io_uring.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -60,6 +61,20 @@ TEST_P(Mapping, OfAPartBeginsAtItsOffset) {
         EXPECT_EQ(part.bytes()[page * kPage], number_of(first + page));
     }
   }
+}
+
+TEST_P(Mapping, IsPopulatedAtOnceForThoseWhoWantNoFaultsLater) {
+  const auto faults = [] {
+    rusage usage{};
+    getrusage(RUSAGE_THREAD, &usage);
+    return usage.ru_minflt;
+  };
+  Mapped all(buffer_.get(), kLength);
+  ASSERT_EQ(madvise(all.data(), kLength, MADV_POPULATE_WRITE), 0) << strerror(errno);
+  const long before = faults();
+  for (size_t page = 0; page < kPages; ++page)
+    all.bytes()[page * kPage] = number_of(page);
+  EXPECT_EQ(faults(), before);
 }
 
 TEST_P(Mapping, ReadsRightInAnyOrder) {

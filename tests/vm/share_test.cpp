@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/videodev2.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -296,6 +297,8 @@ TEST(Share, DropsAClientThatSendsRubbishAndGoesOn) {
     const std::string rubbish(length, 'x');
     EXPECT_EQ(::send(client.get(), rubbish.data(), length, MSG_NOSIGNAL),
               static_cast<ssize_t>(length));
+    pollfd readable{.fd = client.get(), .events = POLLIN, .revents = 0};
+    ASSERT_EQ(::poll(&readable, 1, 20'000), 1);
     char answer[100];
     ssize_t answered = ::recv(client.get(), answer, sizeof(answer), 0);
     if (answered < 0 && errno == ECONNRESET) {

@@ -23,6 +23,7 @@
 #include "bench/peer.hpp"
 #include "bench/plan.hpp"
 #include "bench/plot.hpp"
+#include "bench/population.hpp"
 #include "bench/row.hpp"
 #include "bench/setup.hpp"
 #include "bench/table.hpp"
@@ -44,6 +45,7 @@ struct Options {
   std::vector<std::string> netns;
   bool setup = false;
   bool memory = false;
+  bool populate = false;
   unsigned device = 0;
   bool sizes_given = false;
   std::vector<std::string> from;
@@ -84,6 +86,12 @@ std::vector<Row> get_rows(const Options& options) {
                              options.sizes_given ? options.plan.sizes : usual,
                              options.conduct.repeats);
   }
+  if (options.populate) {
+    return measure_population(
+        options.plan,
+        options.sizes_given ? options.plan.sizes : std::vector{mebibyte, 64 * mebibyte},
+        options.conduct.repeats);
+  }
   if (options.setup) {
     const std::vector<std::uint64_t> usual{64 * mebibyte, 1024 * mebibyte, 4096 * mebibyte};
     return measure_setup(options.plan, options.sizes_given ? options.plan.sizes : usual,
@@ -105,9 +113,10 @@ void print(const Options& options, const std::vector<Row>& rows) {
   } else if (options.csv) {
     fmt::print("{}", format_csv(rows));
   } else {
-    fmt::print("{}", options.memory  ? format_bandwidth_table(rows)
-                     : options.setup ? format_setup_table(rows)
-                                     : format_table(rows));
+    fmt::print("{}", options.memory     ? format_bandwidth_table(rows)
+                     : options.populate ? format_population_table(rows)
+                     : options.setup    ? format_setup_table(rows)
+                                        : format_table(rows));
   }
 }
 
@@ -231,7 +240,7 @@ void add_dimensions(CLI::App& command, Options& options) {
         options.sizes_given = true;
         return parse_size(word);
       },
-      "bytes of a frame; with --setup, of all memory")
+      "bytes of a frame; with --setup and --populate, of all memory")
       ->default_str("4K,64K");
   add_list<std::uint32_t>(command, "--depth", plan.depths, number_up_to(16'384),
                           "most frames in flight")
@@ -303,6 +312,9 @@ void add_conduct(CLI::App& command, Options& options) {
                    "run each case once more with a receiver that hashes what it gets");
   command.add_flag("--setup", options.setup,
                    "measure what has to be done before the first send instead: 64M, 1G and 4G");
+  command.add_flag("--populate", options.populate,
+                   "measure the CPU's first touch of new memory instead: with a fault for what is "
+                   "not mapped yet, and with all mapped before; 1M and 64M");
   auto* memory = command.add_flag(
       "--memory", options.memory,
       "measure how fast the CPU reads and writes what --device N writes to instead: coherent "
@@ -355,16 +367,21 @@ void finish_options(Options& options) {
     options.conduct.place.netns = options.netns[1];
   }
   // A frame's length has 32 bits.
-  const std::uint64_t most = options.setup ? std::numeric_limits<std::uint64_t>::max()
-                                           : std::numeric_limits<std::uint32_t>::max();
+  const std::uint64_t most = options.setup || options.populate
+                                 ? std::numeric_limits<std::uint64_t>::max()
+                                 : std::numeric_limits<std::uint32_t>::max();
   for (const std::uint64_t size : options.plan.sizes) {
     if (size == 0 || size > most) {
       throw CLI::ValidationError("--size", fmt::format("{} is no size of a frame", size));
     }
   }
-  if (options.memory && (options.setup || !options.from.empty() || !options.baseline.empty() ||
-                         !options.plot.empty())) {
-    throw CLI::ValidationError("--memory", "has nothing to plot, to read back or to compare");
+  if (options.memory + options.populate + options.setup > 1) {
+    throw CLI::ValidationError("--memory, --populate, --setup", "measure one thing at a time");
+  }
+  if ((options.memory || options.populate) &&
+      (!options.from.empty() || !options.baseline.empty() || !options.plot.empty())) {
+    throw CLI::ValidationError(options.memory ? "--memory" : "--populate",
+                               "has nothing to plot, to read back or to compare");
   }
   if (options.setup && (!options.baseline.empty() || !options.plot.empty())) {
     throw CLI::ValidationError("--setup", "has nothing to plot or to compare");

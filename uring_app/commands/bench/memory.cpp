@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: MIT
 #include "memory.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <dmawire/cpu_access.hpp>
 #include <dmawire/device.hpp>
 #include <dmawire/error.hpp>
+#include <fstream>
 #include <memory>
 #include <utility>
 
+#include "../units.hpp"
 #include "pattern.hpp"
+#include "proc.hpp"
 
 namespace dmawire::commands::bench {
 namespace {
@@ -62,6 +67,30 @@ std::vector<Buffer> new_buffers(const Case& what, std::size_t count, std::size_t
     buffers.push_back(make_buffer(device, what.backing, length, DMAWIRE_BIDIRECTIONAL));
   }
   return buffers;
+}
+
+std::vector<Buffer> new_amount(const Case& what) {
+  constexpr std::uint64_t usual = 1024UL * 1024;
+  constexpr std::uint64_t huge = 2 * usual;
+  const std::uint64_t length = std::min(
+      what.layout == Layout::huge ? huge
+                                  : std::max<std::uint64_t>(usual, usual_length(what.backing)),
+      what.size);
+  return new_buffers(what, (what.size + length - 1) / length, length);
+}
+
+void check_available(const Case& what) {
+  std::ifstream meminfo{"/proc/meminfo"};
+  const std::uint64_t available = parse_kernel_field(meminfo, "MemAvailable");
+  // Beside hugetlb pages, which are set aside already, some must be left for everybody else.
+  const bool is_set_aside = what.layout == Layout::huge || what.backing == Backing::memfd_2m ||
+                            what.backing == Backing::memfd_1g;
+  if (!is_set_aside && what.size > available / 10 * 9) {
+    throw Error(0,
+                fmt::format("{} is too much: {} of memory are available", format_size(what.size),
+                            format_size(available)),
+                {}, Error::Kind::impossible);
+  }
 }
 
 std::unique_ptr<FramePool> Memory::make_or_make_room(const Case& what) {

@@ -17,6 +17,11 @@ namespace dmawire::commands::bench {
 [[nodiscard]] std::vector<Buffer> new_buffers(const Case& what, std::size_t count,
                                               std::size_t length);
 
+/// Buffers of `what.size` bytes together, as long as make_pool() makes them. Throws Error likewise.
+[[nodiscard]] std::vector<Buffer> new_amount(const Case& what);
+/// Throws Error, of the kind `impossible`, if `what.size` bytes would leave the machine too little.
+void check_available(const Case& what);
+
 /// The memory that is sent from: pools whose frames all hold a pattern. Cases that differ in
 /// nothing that matters share a pool, and those used last are kept.
 class Memory {

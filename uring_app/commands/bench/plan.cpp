@@ -76,6 +76,20 @@ std::vector<Case> Plan::cases() const {
                [](Case& to, std::optional<std::uint64_t> value) { to.offset = value; });
 }
 
+std::vector<Case> Plan::memory_cases(const std::vector<std::uint64_t>& amounts) const {
+  std::vector<Case> cases;
+  for (const std::uint64_t amount : amounts) {
+    for (const Exporter source : sources) {
+      for (const Layout layout : layouts) {
+        for (const Backing backing : backings) {
+          cases.push_back({.source = source, .layout = layout, .backing = backing, .size = amount});
+        }
+      }
+    }
+  }
+  return cases;
+}
+
 std::vector<std::string> split_list(std::string_view text) {
   std::vector<std::string> words;
   for (;;) {

@@ -61,6 +61,8 @@ struct Plan {
   std::vector<std::optional<std::uint64_t>> offsets{{}};
 
   [[nodiscard]] std::vector<Case> cases() const;
+  /// All combinations of what concerns memory alone, `size` being that of all memory.
+  [[nodiscard]] std::vector<Case> memory_cases(const std::vector<std::uint64_t>& amounts) const;
 };
 
 /// The words of a comma list. Throws std::invalid_argument on an empty one.

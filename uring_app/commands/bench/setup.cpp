@@ -22,21 +22,16 @@
 namespace dmawire::commands::bench {
 namespace {
 
-/// As long as make_pool() makes them.
-constexpr std::uint64_t buffer_length = 1024UL * 1024;
-constexpr std::uint64_t huge_buffer_length = 2 * buffer_length;
-
-std::uint64_t kernel_field(const char* file, const char* field) {
-  std::ifstream stream{file};
-  return parse_kernel_field(stream, field);
+std::uint64_t charged(const char* field) {
+  std::ifstream status{"/proc/self/status"};
+  return parse_kernel_field(status, field);
 }
 
 /// What this process has charged to it.
 struct Charges {
-  std::uint64_t locked =
-      kernel_field("/proc/self/status", "VmLck") + kernel_field("/proc/self/status", "VmPin");
-  std::uint64_t mapped = kernel_field("/proc/self/status", "VmSize");
-  std::uint64_t page_tables = kernel_field("/proc/self/status", "VmPTE");
+  std::uint64_t locked = charged("VmLck") + charged("VmPin");
+  std::uint64_t mapped = charged("VmSize");
+  std::uint64_t page_tables = charged("VmPTE");
 };
 
 struct SetupRun {
@@ -68,15 +63,9 @@ void wait_for_release(std::uint64_t locked) {
 }
 
 SetupRun set_up(const Case& what) {
-  const std::uint64_t length =
-      std::min(what.layout == Layout::huge
-                   ? huge_buffer_length
-                   : std::max<std::uint64_t>(buffer_length, usual_length(what.backing)),
-               what.size);
-  const std::size_t count = (what.size + length - 1) / length;
   const Charges before;
   const Moment start = Moment::now();
-  std::vector<Buffer> buffers = new_buffers(what, count, length);
+  std::vector<Buffer> buffers = new_amount(what);
   const Moment created = Moment::now();
   std::optional<Registration> registration{std::in_place, *what.path, buffers};
   const Moment ready = Moment::now();
@@ -97,17 +86,7 @@ SetupRun set_up(const Case& what) {
 
 void run_entry(Entry& entry) {
   try {
-    const std::uint64_t available = kernel_field("/proc/meminfo", "MemAvailable");
-    // Beside hugetlb pages, which are set aside already, some must be left for everybody else.
-    const bool is_set_aside = entry.what.layout == Layout::huge ||
-                              entry.what.backing == Backing::memfd_2m ||
-                              entry.what.backing == Backing::memfd_1g;
-    if (!is_set_aside && entry.what.size > available / 10 * 9) {
-      throw Error(0,
-                  fmt::format("{} is too much: {} of memory are available",
-                              format_size(entry.what.size), format_size(available)),
-                  {}, Error::Kind::impossible);
-    }
+    check_available(entry.what);
     entry.runs.push_back(set_up(entry.what));
   } catch (const Error& error) {
     entry.failure = error;
@@ -116,20 +95,11 @@ void run_entry(Entry& entry) {
 
 std::vector<Entry> entries_of(const Plan& plan, const std::vector<std::uint64_t>& amounts) {
   std::vector<Entry> entries;
-  for (const std::uint64_t amount : amounts) {
-    for (const Exporter source : plan.sources) {
-      for (const Layout layout : plan.layouts) {
-        for (const Backing backing : plan.backings) {
-          for (const std::optional<Path> path : plan.paths) {
-            if (path == Path::direct || path == Path::fixed) {
-              entries.push_back({.what = {.path = path,
-                                          .source = source,
-                                          .layout = layout,
-                                          .backing = backing,
-                                          .size = amount}});
-            }
-          }
-        }
+  for (Case what : plan.memory_cases(amounts)) {
+    for (const std::optional<Path> path : plan.paths) {
+      if (path == Path::direct || path == Path::fixed) {
+        what.path = path;
+        entries.push_back({.what = what});
       }
     }
   }
