@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <string_view>
@@ -75,20 +76,19 @@ void LeakCheck::OnTestSuiteEnd(const testing::TestSuite& suite) {
 
 std::string LeakCheck::new_complaints() {
   std::array<char, 8192> record = {};
-  std::string complaints;
+  std::string said;
+  bool complains = false;
   for (;;) {
     ssize_t length = read(kernel_log_.get(), record.data(), record.size());
     if (length < 0 && (errno == EPIPE || errno == EINTR))
       continue;  // EPIPE: overwritten, goes on with what is there
     if (length <= 0)
-      return complaints;
+      return complains ? said : "";
     std::string_view line(record.data(), static_cast<size_t>(length));
-    for (std::string_view word : kComplaints) {
-      if (line.find(word) == line.npos)
-        continue;
-      complaints += line;
-      break;
-    }
+    said += line;
+    complains = complains || std::ranges::any_of(kComplaints, [&](std::string_view word) {
+                  return line.find(word) != line.npos;
+                });
   }
 }
 
