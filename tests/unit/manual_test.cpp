@@ -129,8 +129,11 @@ std::vector<std::string> values_of(const std::string& line) {
   for (std::string word; std::getline(choices, word, ',');) {
     values.push_back(word);
   }
-  const std::vector<std::string> usual = all_matches(line, "^\\S+ [^=]*=([\\w,:-]*\\w)");
-  values.insert(values.end(), usual.begin(), usual.end());
+  // CLI11 writes NAME=usual, and from 2.4 on NAME [usual].
+  for (const char* usual : {"^\\S+ [^=]*=([\\w,:-]*\\w)", " \\[([\\w,:-]*\\w)\\](?: |$)"}) {
+    const std::vector<std::string> found = all_matches(line, usual);
+    values.insert(values.end(), found.begin(), found.end());
+  }
   return values;
 }
 
