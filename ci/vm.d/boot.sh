@@ -5,7 +5,7 @@
 # so nothing is lost when the guest goes, however slowly our reader reads.
 
 # A guest that has not come up by then will not.
-readonly BOOT_SECONDS=120
+readonly BOOT_SECONDS=300
 # From the verdict to the end of qemu.
 readonly POWER_OFF_SECONDS=20
 
