@@ -381,7 +381,8 @@ TEST_P(MovingVideo, IsNotWrittenToWhileTheNetworkHasIt) {
   ::kill(transfer.receiver().pid(), SIGCONT);
   ASSERT_NO_FATAL_FAILURE(transfer.finish());
   EXPECT_GT(transfer.sent["lost"], 0) << "nothing stood still";
-  EXPECT_EQ(skipped() % kPeriod, transfer.sent["lost"].get<std::size_t>() % kPeriod);
+  EXPECT_EQ(skipped() % kPeriod, transfer.sent["lost"].get<std::size_t>() % kPeriod)
+      << transfer.sent;
 }
 
 }  // namespace
