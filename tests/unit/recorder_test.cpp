@@ -147,6 +147,18 @@ TEST_P(RecorderTest, WritesOnARingOfItsOwnToo) {
   EXPECT_EQ(stored(), std::string(frame_length, 'a') + std::string(100, 'b'));
 }
 
+TEST(Recorder, RefusesFramesThatDoNotBeginOnPages) {
+  FramePool side_by_side = make_pool(Exporter::memfd, 2, 5000);
+  try {
+    const Recorder recorder{"/dev/null", side_by_side};
+    FAIL() << "made";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), Error::Kind::impossible);
+    EXPECT_NE(std::string{error.what()}.find("multiple of 4096"), std::string::npos)
+        << error.what();
+  }
+}
+
 TEST(Recorder, NeedsASenderWithARing) {
   const Loopback connection;
   FramePool pool = make_pool(Exporter::memfd, 1, frame_length);

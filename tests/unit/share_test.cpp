@@ -309,6 +309,31 @@ TEST(ShareOwner, DoesNotTakeOverWhatIsNoSocket) {
   expect_says(message_of([] { (void)listen_packets(std::string(200, 'x')); }), "ENAMETOOLONG");
 }
 
+TEST(ShareOwner, LeavesTheNameToWhoeverTookItOver) {
+  const SocketPlace place;
+  FramePool pool = sealed_pool(frames, frame_length);
+  struct stat status {};
+  {
+    const ShareServer server{place.path(), pool, 1};
+    ASSERT_EQ(::unlink(place.path().c_str()), 0);
+    const UniqueFd next = listen_packets(place.path());
+  }
+  EXPECT_EQ(::stat(place.path().c_str(), &status), 0);
+}
+
+TEST(ShareOwner, DoesNotKeepThoseWhoConnectWaiting) {
+  const SocketPlace place;
+  const UniqueFd never_accepts = listen_packets(place.path());
+  std::vector<UniqueFd> clients;
+  constexpr std::size_t more_than_wait = 64;
+  expect_says(message_of([&] {
+                while (clients.size() < more_than_wait) {
+                  clients.push_back(connect_packets(place.path()));
+                }
+              }),
+              "does not answer");
+}
+
 TEST(ShareOwner, TurnsAwayMoreClientsThanItTakes) {
   const SocketPlace place;
   FramePool pool = sealed_pool(frames, frame_length);

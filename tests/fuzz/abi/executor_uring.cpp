@@ -113,7 +113,7 @@ void Executor::take_completions(FuzzRing& ring) {
   for (io_uring_cqe* cqe = nullptr; io_uring_peek_cqe(&ring.ring, &cqe) == 0;) {
     if ((cqe->flags & IORING_CQE_F_NOTIF) == 0 && cqe->user_data < ring.requests.size()) {
       const Request& done = ring.requests[cqe->user_data];
-      judge(done.type, std::max(0, -cqe->res), done.errors, done.refusal, done.late);
+      judge(done.type, std::max(0, -cqe->res), done.errors, done.refusal, done.other_file);
       ++ring.completed;
     }
     io_uring_cqe_seen(&ring.ring, cqe);

@@ -49,7 +49,7 @@ struct Request {
   std::size_t type;
   std::span<const int> errors;
   int refusal;
-  bool late = false;  ///< its descriptor may be looked up after calls that came later
+  bool other_file = false;  ///< the descriptor may have become another one's by then
 };
 
 /// An io_uring with a table of fixed buffers. Threads take the lock.

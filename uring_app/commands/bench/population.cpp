@@ -10,12 +10,12 @@
 #include <dmawire/error.hpp>
 #include <dmawire/mapping.hpp>
 #include <iterator>
-#include <optional>
-#include <utility>
+#include <vector>
 
 #include "../units.hpp"
 #include "machine.hpp"
 #include "memory.hpp"
+#include "series.hpp"
 #include "table.hpp"
 
 namespace dmawire::commands::bench {
@@ -28,12 +28,6 @@ struct PopulationRun {
   double faults;            ///< that it took
   double populate_seconds;  ///< mapped
   double touch_seconds;     ///< and touched then
-};
-
-struct Entry {
-  Case what;
-  std::vector<PopulationRun> runs;
-  std::optional<Error> failure;
 };
 
 /// New memory, mapped, with none of its pages mapped yet.
@@ -94,40 +88,24 @@ PopulationRun measure_once(const Case& what) {
   return run;
 }
 
-void run_entry(Entry& entry) {
-  try {
-    check_available(entry.what);
-    entry.runs.push_back(measure_once(entry.what));
-  } catch (const Error& error) {
-    entry.failure = error;
-  }
-}
-
-double middle(const Entry& entry, double PopulationRun::*member) {
-  std::vector<double> values;
-  std::transform(entry.runs.begin(), entry.runs.end(), std::back_inserter(values),
-                 [&](const PopulationRun& run) { return run.*member; });
-  return median(std::move(values));
-}
-
-Row row_of(const Entry& entry) {
+Row row_of(const Series<PopulationRun>& series) {
   Row row;
-  row["source"] = dmawire::name(entry.what.source);
-  row["layout"] = name(entry.what.layout);
-  row["backing"] = name(entry.what.backing);
-  row["bytes"] = entry.what.size;
-  const bool measured = !entry.failure;
+  row["source"] = dmawire::name(series.what.source);
+  row["layout"] = name(series.what.layout);
+  row["backing"] = name(series.what.backing);
+  row["bytes"] = series.what.size;
+  const bool measured = !series.failure;
   const auto note = [&](const char* key, double PopulationRun::*member) {
-    row[key] = measured ? Row(middle(entry, member)) : Row(nullptr);
+    row[key] = measured ? Row(series.middle(member)) : Row(nullptr);
   };
   note("fault_seconds", &PopulationRun::fault_seconds);
   note("faults", &PopulationRun::faults);
   note("populate_seconds", &PopulationRun::populate_seconds);
   note("touch_seconds", &PopulationRun::touch_seconds);
-  row["repeats"] = entry.runs.size();
+  row["repeats"] = series.runs.size();
   row["clock"] = clock_name();
   row["kernel"] = kernel_release();
-  row["error"] = measured ? Row(nullptr) : Row(entry.failure->what());
+  row["error"] = measured ? Row(nullptr) : Row(series.failure->what());
   return row;
 }
 
@@ -135,23 +113,9 @@ Row row_of(const Entry& entry) {
 
 std::vector<Row> measure_population(const Plan& plan, const std::vector<std::uint64_t>& amounts,
                                     std::uint32_t repeats) {
-  std::vector<Entry> entries;
-  for (const Case& what : plan.memory_cases(amounts)) {
-    entries.push_back({.what = what});
-  }
-  for (std::uint32_t i = 0; i < repeats; ++i) {
-    for (Entry& entry : entries) {
-      if (!entry.failure) {
-        run_entry(entry);
-      }
-    }
-  }
-  if (std::all_of(entries.begin(), entries.end(),
-                  [](const Entry& entry) { return entry.failure.has_value(); })) {
-    throw Error(*entries.front().failure);
-  }
+  const auto all = measure_in_turn(plan.memory_cases(amounts), repeats, measure_once);
   std::vector<Row> rows;
-  std::transform(entries.begin(), entries.end(), std::back_inserter(rows), row_of);
+  std::transform(all.begin(), all.end(), std::back_inserter(rows), row_of);
   return rows;
 }
 

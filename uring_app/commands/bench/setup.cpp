@@ -9,14 +9,16 @@
 #include <dmawire/error.hpp>
 #include <dmawire/registration.hpp>
 #include <fstream>
+#include <iterator>
 #include <optional>
 #include <thread>
-#include <utility>
+#include <vector>
 
 #include "../units.hpp"
 #include "machine.hpp"
 #include "memory.hpp"
 #include "proc.hpp"
+#include "series.hpp"
 #include "table.hpp"
 
 namespace dmawire::commands::bench {
@@ -42,12 +44,6 @@ struct SetupRun {
   std::uint64_t locked;
   std::uint64_t mapped;
   std::uint64_t page_tables;
-};
-
-struct Entry {
-  Case what;  ///< of which path, source, layout, and size, which is that of all memory
-  std::vector<SetupRun> runs;
-  std::optional<Error> failure;
 };
 
 std::uint64_t since(std::uint64_t before, std::uint64_t now) {
@@ -84,39 +80,21 @@ SetupRun set_up(const Case& what) {
           .page_tables = since(before.page_tables, after.page_tables)};
 }
 
-void run_entry(Entry& entry) {
-  try {
-    check_available(entry.what);
-    entry.runs.push_back(set_up(entry.what));
-  } catch (const Error& error) {
-    entry.failure = error;
-  }
-}
-
-std::vector<Entry> entries_of(const Plan& plan, const std::vector<std::uint64_t>& amounts) {
-  std::vector<Entry> entries;
+std::vector<Case> cases_of(const Plan& plan, const std::vector<std::uint64_t>& amounts) {
+  std::vector<Case> cases;
   for (Case what : plan.memory_cases(amounts)) {
     for (const std::optional<Path> path : plan.paths) {
       if (path == Path::direct || path == Path::fixed) {
         what.path = path;
-        entries.push_back({.what = what});
+        cases.push_back(what);
       }
     }
   }
-  return entries;
+  return cases;
 }
 
-template <typename Member>
-double middle(const Entry& entry, Member member) {
-  std::vector<double> values;
-  for (const SetupRun& run : entry.runs) {
-    values.push_back(static_cast<double>(run.*member));
-  }
-  return median(std::move(values));
-}
-
-Row row_of(const Entry& entry) {
-  const Case& what = entry.what;
+Row row_of(const Series<SetupRun>& series) {
+  const Case& what = series.what;
   Row row;
   row["path"] = path_name(what);
   row["source"] = dmawire::name(what.source);
@@ -127,23 +105,23 @@ Row row_of(const Entry& entry) {
                           "release_seconds", "locked_bytes", "mapped_bytes", "page_table_bytes"}) {
     row[key] = nullptr;
   }
-  row["repeats"] = entry.runs.size();
+  row["repeats"] = series.runs.size();
   row["clock"] = clock_name();
   row["kernel"] = kernel_release();
   row["error"] = nullptr;
-  if (entry.failure) {
-    row["error"] = entry.failure->what();
+  if (series.failure) {
+    row["error"] = series.failure->what();
     return row;
   }
-  row["create_seconds"] = middle(entry, &SetupRun::create_seconds);
-  row["register_seconds"] = middle(entry, &SetupRun::register_seconds);
+  row["create_seconds"] = series.middle(&SetupRun::create_seconds);
+  row["register_seconds"] = series.middle(&SetupRun::register_seconds);
   row["seconds"] =
-      middle(entry, &SetupRun::create_seconds) + middle(entry, &SetupRun::register_seconds);
-  row["cpu_seconds"] = middle(entry, &SetupRun::cpu_seconds);
-  row["release_seconds"] = middle(entry, &SetupRun::release_seconds);
-  row["locked_bytes"] = entry.runs.back().locked;
-  row["mapped_bytes"] = entry.runs.back().mapped;
-  row["page_table_bytes"] = entry.runs.back().page_tables;
+      series.middle(&SetupRun::create_seconds) + series.middle(&SetupRun::register_seconds);
+  row["cpu_seconds"] = series.middle(&SetupRun::cpu_seconds);
+  row["release_seconds"] = series.middle(&SetupRun::release_seconds);
+  row["locked_bytes"] = series.runs.back().locked;
+  row["mapped_bytes"] = series.runs.back().mapped;
+  row["page_table_bytes"] = series.runs.back().page_tables;
   return row;
 }
 
@@ -155,23 +133,13 @@ std::string milliseconds(const Row& seconds) {
 
 std::vector<Row> measure_setup(const Plan& plan, const std::vector<std::uint64_t>& amounts,
                                std::uint32_t repeats) {
-  std::vector<Entry> entries = entries_of(plan, amounts);
-  if (entries.empty()) {
+  const std::vector<Case> cases = cases_of(plan, amounts);
+  if (cases.empty()) {
     throw Error(0, "only the paths direct and fixed have something to set up");
   }
-  for (std::uint32_t i = 0; i < repeats; ++i) {
-    for (Entry& entry : entries) {
-      if (!entry.failure) {
-        run_entry(entry);
-      }
-    }
-  }
-  if (std::all_of(entries.begin(), entries.end(),
-                  [](const Entry& entry) { return entry.failure.has_value(); })) {
-    throw Error(*entries.front().failure);
-  }
+  const auto all = measure_in_turn(cases, repeats, set_up);
   std::vector<Row> rows;
-  std::transform(entries.begin(), entries.end(), std::back_inserter(rows), row_of);
+  std::transform(all.begin(), all.end(), std::back_inserter(rows), row_of);
   return rows;
 }
 
