@@ -187,20 +187,6 @@ TEST_P(SharePath, DeliversAFileUnchanged) {
   expect_all_home(owner.finish());
 }
 
-/// What a wait counts on must come: the next word of an owner that has lent all there is does not.
-TEST(Share, SendsOneFrameAfterTheOtherWithoutAPause) {
-  Owner owner{{"--file", sample, "--size", "60000"}};
-  Importer importer{{"--hash"}, {"--hash", "--depth", "1"}};
-  ASSERT_NO_FATAL_FAILURE(importer.finish());
-  EXPECT_EQ(importer.sent["xxh3"], importer.received["xxh3"]);
-  if (!kernel_watches()) {
-    EXPECT_LT(
-        importer.sent["seconds"].get<double>() / importer.sent["imported_frames"].get<double>(),
-        0.05);
-  }
-  expect_all_home(owner.finish());
-}
-
 TEST_P(SharePath, GoesRoundWithADevice) {
   Owner owner{{"--device", "0", "--rate", many(500), "--buffers", "32", "--clients", "1"}};
   Importer importer{{"--check-frames"}, {"--frames", many(1000), "--tx", GetParam()}};
