@@ -156,13 +156,19 @@ struct Cost {
   double part;
 };
 
+/// That of the quickest of a few calls: in the first the machine below a guest finds memory for the
+/// kernel's tables, and in any it may do something else.
 Cost cost_of(const dmawire_create& request, const std::string& part) {
   const ModuleParameter limit("max_bytes", UINT64_MAX);
   const UniqueFd device = open_device();
   const std::string all = "dmawire_buffer_create";
-  const CallTimer timer{{all, part}};
-  EXPECT_EQ(create_error(device.get(), request), 0);
-  return {timer.microseconds_in(all), timer.microseconds_in(part)};
+  std::vector<Cost> calls;
+  for (int i = 0; i < 5; ++i) {
+    const CallTimer timer{{all, part}};
+    EXPECT_EQ(create_error(device.get(), request), 0);
+    calls.push_back({timer.microseconds_in(all), timer.microseconds_in(part)});
+  }
+  return *std::ranges::min_element(calls, {}, &Cost::all);
 }
 
 TEST(Gigabyte, OnOneHugePageIsExportedInNoTimeBesideSmallOnes) {
