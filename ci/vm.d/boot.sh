@@ -125,7 +125,8 @@ boot_run() {
 	# One boot in some dozens of the debug kernel ends in KASAN while the kernel gets to know its CPU. What dies before it
 	# runs anything of ours tells nothing of us.
 	if [[ -n $FAILURE ]] && ! grep -qa 'Run .* as init process' "$RUN_DIR/kernel.log"; then
-		say "the kernel ended before it ran anything ($FAILURE: $(kernel_complaint | head -n 1)); once more"
+		tail -n 60 "$RUN_DIR/kernel.log" | sed 's/\r$//' >&2
+		say "the kernel ended before it ran anything ($FAILURE; its last words above); once more"
 		run_guest
 	fi
 	rm -f "$RUN_DIR/initrd"

@@ -114,7 +114,8 @@ struct dmawire_device_ops {
  *	are no segments then
  *
  * The longest segment, its boundary and the DMA mask are those of the struct
- * device (dma_set_max_seg_size() and so on), to be set before registration.
+ * device (dma_set_max_seg_size() and so on), to be set before registration:
+ * what is allocated for a device that does not reach all memory is of ZONE_DMA32.
  */
 struct dmawire_device_params {
 	const char *name;

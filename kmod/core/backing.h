@@ -2,6 +2,7 @@
 #ifndef DMAWIRE_BACKING_H
 #define DMAWIRE_BACKING_H
 
+#include <linux/gfp_types.h>
 #include <linux/mm_types.h>
 #include <linux/sizes.h>
 #include <linux/types.h>
@@ -47,7 +48,15 @@ extern const struct dmawire_backing_ops dmawire_backing_coherent;
 const struct dmawire_backing_ops *dmawire_backing_find(u32 id);
 u32 dmawire_backing_mask(void);
 
+/* @gfp for memory of a zone, if not 0, and not of any. */
+static inline gfp_t dmawire_gfp_of_zone(gfp_t gfp, gfp_t zone)
+{
+	return zone ? (gfp & ~GFP_ZONEMASK) | zone : gfp;
+}
+
 /* For backings whose pages are nobody else's and stand alone. */
+struct page *dmawire_pages_alloc_block(const struct dmawire_buffer_params *params,
+				       gfp_t gfp, int order);
 int dmawire_pages_alloc(struct dmawire_buffer *buffer,
 			const struct dmawire_buffer_params *params);
 void dmawire_pages_free(struct page **pages, unsigned long nr_pages);

@@ -34,17 +34,16 @@ static int dmawire_backing_contig_init(struct dmawire_buffer *buffer,
 }
 
 /* The page allocator's blocks are powers of 2: what is too much is given back. */
-static struct page *alloc_block(unsigned long nr_pages, int node)
+static struct page *alloc_block(unsigned long nr_pages,
+				const struct dmawire_buffer_params *params)
 {
 	const int order = order_base_2(nr_pages);
-	const gfp_t gfp = DMAWIRE_CONTIG_GFP | __GFP_ACCOUNT;
 	struct page *page;
 
 	if (order > MAX_PAGE_ORDER)
 		return NULL;
-	/* alloc_pages() obeys the caller's memory policy, the other does not. */
-	page = node == NUMA_NO_NODE ? alloc_pages(gfp, order) :
-				      alloc_pages_node(node, gfp, order);
+	page = dmawire_pages_alloc_block(params, DMAWIRE_CONTIG_GFP | __GFP_ACCOUNT,
+					 order);
 	if (!page || !order)
 		return page;
 
@@ -55,11 +54,14 @@ static struct page *alloc_block(unsigned long nr_pages, int node)
 }
 
 /* Moves away what stands in the way. The memory cgroup is not charged. */
-static struct page *alloc_range(unsigned long nr_pages, int node)
+static struct page *alloc_range(unsigned long nr_pages,
+				const struct dmawire_buffer_params *params)
 {
-	if (node == NUMA_NO_NODE)
-		node = numa_mem_id();
-	return alloc_contig_pages(nr_pages, DMAWIRE_CONTIG_GFP, node, NULL);
+	const int node = params->node == NUMA_NO_NODE ? numa_mem_id() : params->node;
+
+	return alloc_contig_pages(nr_pages,
+				  dmawire_gfp_of_zone(DMAWIRE_CONTIG_GFP, params->zone),
+				  node, NULL);
 }
 
 static struct page *alloc_from_cma(struct cma *cma, unsigned long nr_pages)
@@ -93,12 +95,12 @@ static int dmawire_backing_contig_alloc(struct dmawire_buffer *buffer,
 		page = alloc_from_cma(params->cma_area, nr_pages);
 		buffer->cma = params->cma_area;
 	} else {
-		page = alloc_block(nr_pages, buffer->node);
+		page = alloc_block(nr_pages, params);
 		if (!page && !DMAWIRE_COMPAT_HAS_ALLOC_CONTIG_PAGES &&
 		    nr_pages > MAX_ORDER_NR_PAGES)
 			return -EOPNOTSUPP;
 		if (!page)
-			page = alloc_range(nr_pages, buffer->node);
+			page = alloc_range(nr_pages, params);
 	}
 	if (!page)
 		return -ENOMEM;

@@ -43,18 +43,22 @@
 /* Pages mapped by one fault; the rest of them would fault soon anyway. */
 #define DMAWIRE_FAULT_BATCH 64UL
 
-static struct page *alloc_on_node(gfp_t gfp, int order, int node)
+/* A block of the node, and of the zone, that were asked for. */
+struct page *dmawire_pages_alloc_block(const struct dmawire_buffer_params *params,
+				       gfp_t gfp, int order)
 {
+	gfp = dmawire_gfp_of_zone(gfp, params->zone);
 	/* alloc_pages() obeys the caller's memory policy, the other does not. */
-	if (node == NUMA_NO_NODE)
+	if (params->node == NUMA_NO_NODE)
 		return alloc_pages(gfp, order);
-	return alloc_pages_node(node, gfp, order);
+	return alloc_pages_node(params->node, gfp, order);
 }
 
-static struct page *alloc_block(int order, int node)
+static struct page *alloc_single_pages(const struct dmawire_buffer_params *params,
+				       int order)
 {
 	gfp_t gfp = order ? DMAWIRE_BLOCK_GFP : DMAWIRE_SINGLE_GFP;
-	struct page *page = alloc_on_node(gfp, order, node);
+	struct page *page = dmawire_pages_alloc_block(params, gfp, order);
 
 	if (page && order)
 		split_page(page, order);
@@ -63,14 +67,15 @@ static struct page *alloc_block(int order, int node)
 
 /* Fills @pages with whole folios and returns how many pages that made. */
 static unsigned long alloc_folios(struct page **pages, unsigned long nr_pages,
-				  int node)
+				  const struct dmawire_buffer_params *params)
 {
 	const int order = get_order(DMAWIRE_FOLIO_SIZE);
 	const unsigned long size = 1UL << order;
 	unsigned long done = 0;
 
 	while (nr_pages - done >= size && !fatal_signal_pending(current)) {
-		struct page *page = alloc_on_node(DMAWIRE_FOLIO_GFP, order, node);
+		struct page *page = dmawire_pages_alloc_block(params, DMAWIRE_FOLIO_GFP,
+							      order);
 
 		if (!page)
 			break;
@@ -118,7 +123,7 @@ int dmawire_pages_alloc(struct dmawire_buffer *buffer,
 	int ret;
 
 	if (params->folios)
-		done = alloc_folios(pages, nr_pages, buffer->node);
+		done = alloc_folios(pages, nr_pages, params);
 
 	while (done < nr_pages) {
 		ret = -EINTR;
@@ -126,7 +131,7 @@ int dmawire_pages_alloc(struct dmawire_buffer *buffer,
 			goto err_free_pages;
 
 		order = min(order, ilog2(nr_pages - done));
-		page = alloc_block(order, buffer->node);
+		page = alloc_single_pages(params, order);
 		if (page) {
 			for (unsigned long i = 0; i < 1UL << order; i++)
 				pages[done++] = page + i;

@@ -108,6 +108,7 @@ struct dmawire_range {
  * @backing: enum dmawire_backing
  * @direction: enum dmawire_direction
  * @node: NUMA node or NUMA_NO_NODE
+ * @zone: where memory is that the device reaches, as GFP_DMA32; 0 for all of it
  * @folios: as DMAWIRE_CREATE_FOLIOS_64K
  * @cma: as DMAWIRE_CREATE_CMA
  * @cma_area: the one to take it from, or NULL if there is none
@@ -123,6 +124,7 @@ struct dmawire_buffer_params {
 	u32 backing;
 	u32 direction;
 	s32 node;
+	gfp_t zone;
 	bool folios;
 	bool cma;
 	struct cma *cma_area;

@@ -76,6 +76,7 @@ struct dmawire_capture {
  * @device: whose it is
  * @dev: does the DMA, or NULL
  * @cma_area: memory that was set aside for @dev, or for all; or NULL
+ * @zone: see dmawire_queue_zone()
  * @params: the driver's
  * @mutex: see above
  * @owner: who attached dma-bufs, or NULL; changes under both locks
@@ -100,6 +101,7 @@ struct dmawire_queue {
 	struct dmawire_device *device;
 	struct device *dev;
 	struct cma *cma_area;
+	gfp_t zone;
 	struct dmawire_device_params params;
 	struct mutex mutex; /* see above */
 	const void *owner;

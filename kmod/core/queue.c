@@ -59,6 +59,7 @@ dmawire_queue_create(struct dmawire_device *device, struct device *dev,
 
 	queue->device = device;
 	queue->dev = params->cpu_fills ? NULL : dev;
+	queue->zone = queue->dev && dma_addressing_limited(dev) ? GFP_DMA32 : 0;
 	queue->cma_area = dev_get_cma_area(dev);
 	queue->params = *params;
 	mutex_init(&queue->mutex);
@@ -97,6 +98,15 @@ dmawire_queue_params(const struct dmawire_queue *queue)
 struct cma *dmawire_queue_cma_area(const struct dmawire_queue *queue)
 {
 	return queue->cma_area;
+}
+
+/*
+ * Where memory is that need not be copied for the device: GFP_DMA32 if it does not
+ * reach all of it, by itself or through an IOMMU; otherwise 0.
+ */
+gfp_t dmawire_queue_zone(const struct dmawire_queue *queue)
+{
+	return queue->zone;
 }
 
 /* Whether a device does the DMA, and not the CPU. */

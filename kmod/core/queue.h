@@ -90,6 +90,7 @@ struct device *dmawire_queue_hold_dev(struct dmawire_queue *queue);
 void dmawire_queue_release_dev(struct dmawire_queue *queue);
 
 struct cma *dmawire_queue_cma_area(const struct dmawire_queue *queue);
+gfp_t dmawire_queue_zone(const struct dmawire_queue *queue);
 
 const struct dmawire_device_params *
 dmawire_queue_params(const struct dmawire_queue *queue);

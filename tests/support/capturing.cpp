@@ -16,7 +16,6 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#include "abi.hpp"
 #include "given_memory.hpp"
 
 namespace dmawire::test {
@@ -61,10 +60,10 @@ UniqueFd open_driver(const std::string& name) {
   return number ? open_node(*number) : UniqueFd{};
 }
 
-Capturing::Capturing(const std::string& driver, size_t length)
+Capturing::Capturing(const std::string& driver, const dmawire_create& request)
     : device_(open_driver(driver)),
-      buffer_(create_buffer(device_.get(), length)),
-      memory_(buffer_.get(), length) {
+      buffer_(create(device_.get(), request)),
+      memory_(buffer_.get(), request.length) {
   const int error = queue_.attach(buffer_.get(), &index_);
   EXPECT_EQ(error, 0) << "ATTACH: " << strerror(error);
 }

@@ -11,6 +11,7 @@
 
 #include <dmawire/unique_fd.hpp>
 
+#include "abi.hpp"
 #include "capture_queue.hpp"
 #include "mapped.hpp"
 
@@ -38,7 +39,8 @@ UniqueFd open_driver(const std::string& name);
 /// A buffer that a device captures into, spoken raw.
 class Capturing {
  public:
-  Capturing(const std::string& driver, size_t length);
+  Capturing(const std::string& driver, size_t length) : Capturing(driver, create_request(length)) {}
+  Capturing(const std::string& driver, const dmawire_create& request);
 
   int give(uint64_t offset, uint32_t length) { return queue_.give(index_, offset, length); }
   int start() { return queue_.start(); }

@@ -15,8 +15,10 @@
 #include <vector>
 
 #include "../support/abi.hpp"
+#include "../support/call_witness.hpp"
 #include "../support/capturing.hpp"
 #include "../support/edu_card.hpp"
+#include "../support/given_memory.hpp"
 #include "../support/guest.hpp"
 
 namespace dmawire::test {
@@ -83,6 +85,37 @@ TEST_F(Edu, OnlyThePartThatIsSyncedIsTakenOverFromIt) {
   sync_and_expect(60 * kPage, 0, 60, 64);
   sync_and_expect(0, 1, 0, 1);
   sync_and_expect(0, 0, 0, 64);
+}
+
+// Its addresses have 32 bits, and this memory more.
+TEST_F(Edu, WhatIsAllocatedForItIsWhereItReaches) {
+  if (read_text("/proc/cmdline").find("intel_iommu=off") == std::string::npos ||
+      meminfo("MemTotal") < 5ULL * 1024 * kMiB)
+    GTEST_SKIP() << "to be seen where there is memory beyond 4 GiB and no IOMMU (--machine large "
+                    "--append intel_iommu=off)";
+  const auto bounces_of = [](const dmawire_create& request) {
+    const CallWitness bounces{"swiotlb_tbl_map_single"};
+    Capturing capture("edu", request);
+    EXPECT_EQ(capture.give(0, kPage), 0);
+    EXPECT_EQ(capture.start(), 0);
+    EXPECT_EQ(frame_fault(capture.frame(capture.take()), 0), "");
+    EXPECT_EQ(capture.stop(), 0);
+    return bounces.calls();
+  };
+  dmawire_create folios = create_request(kMiB);
+  folios.flags = DMAWIRE_CREATE_FOLIOS_64K;
+  dmawire_create coherent = create_request(kMiB);
+  coherent.backing = DMAWIRE_BACKING_COHERENT;
+  for (const dmawire_create& request :
+       {create_request(kMiB), folios, contig_request(kMiB), coherent})
+    EXPECT_EQ(bounces_of(request), 0U) << request.backing << ", flags " << request.flags;
+  if (const dmawire_create longer = contig_request(5 * kMiB);
+      create_error(open_device().get(), longer) == 0) {
+    EXPECT_EQ(bounces_of(longer), 0U);
+  }
+  // Memory that was there before is where it is.
+  const UniqueFd memfd = make_memfd(kMiB);
+  EXPECT_GT(bounces_of(memfd_request(memfd.get(), 0, kMiB)), 0U);
 }
 
 TEST_F(Edu, FramesOfAnyLengthArriveWhole) {
