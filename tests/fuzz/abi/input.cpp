@@ -10,10 +10,9 @@ namespace dmawire::fuzz {
 namespace {
 
 Call with_defaults(std::size_t type) {
-  Call call{.type = type};
-  const std::vector<Field>& fields = grammar()[type].fields;
-  for (std::size_t i = 0; i < fields.size(); ++i) {
-    call.values[i] = fields[i].normal;
+  Call call{.type = type, .values = {}};
+  for (const Field& field : grammar().at(type).fields) {
+    call.values.push_back(field.normal);
   }
   return call;
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <random>
@@ -26,7 +25,6 @@
 /// all calls and fields.
 namespace dmawire::fuzz {
 
-inline constexpr std::size_t most_fields = 12;
 inline constexpr std::size_t most_calls = 24;
 
 struct Values {
@@ -50,7 +48,7 @@ const std::vector<CallType>& grammar();
 
 struct Call {
   std::size_t type = 0;
-  std::array<std::int64_t, most_fields> values{};
+  std::vector<std::int64_t> values;  ///< one for each field
 
   [[nodiscard]] std::int64_t get(std::string_view field) const;
   bool operator==(const Call&) const = default;
