@@ -44,6 +44,9 @@ machine_tools() { :; }
 # --icount it keeps them: there a copied byte is counted as the stock kernel would have it on today's processors. But not fast
 # short moves and stores (FSRM, FSRS): to clear a packet's headers would count a sixth of a send.
 #
+# Four levels of page tables. That there are five the kernel reads from the CPU's features, which it forgets for a moment when
+# it identifies the CPU; an interrupt just then, and KASAN takes the addresses of those tables for wild.
+#
 # machine_arguments ACCEL CPUS MEMORY: fills QEMU_ARGS. NIC eth0 becomes src's, eth1 dst's: in the order of the slots.
 machine_arguments() {
 	local accel=$1 cpus=$2 memory=$3 nodes node share
@@ -51,7 +54,7 @@ machine_arguments() {
 	QEMU_ARGS=(-machine q35 -device "intel-iommu,intremap=off" -m "$memory" -smp "$cpus,sockets=$nodes")
 	case $accel in
 	kvm) QEMU_ARGS+=(-accel kvm -cpu host) ;;
-	tcg) QEMU_ARGS+=(-accel "tcg,thread=multi" -cpu "max,erms=off,fsrm=off") ;;
+	tcg) QEMU_ARGS+=(-accel "tcg,thread=multi" -cpu "max,erms=off,fsrm=off,la57=off") ;;
 	icount) QEMU_ARGS+=(-accel "tcg,thread=single" -cpu "max,fsrm=off,fsrs=off" -icount "shift=1,sleep=off") ;;
 	esac
 	share=$(($(numfmt --from=iec "$memory") / nodes))
