@@ -122,13 +122,6 @@ boot_run() {
 	guest_arguments /dev/stdout stdout stderr ${COVERAGE:+coverage}
 	touch "$STREAMS"/{stdout,stderr}
 	run_guest
-	# One boot in some dozens of the debug kernel ends in KASAN while the kernel gets to know its CPU. What dies before it
-	# runs anything of ours tells nothing of us.
-	if [[ -n $FAILURE ]] && ! grep -qa 'Run .* as init process' "$RUN_DIR/kernel.log"; then
-		tail -n 60 "$RUN_DIR/kernel.log" | sed 's/\r$//' >&2
-		say "the kernel ended before it ran anything ($FAILURE; its last words above); once more"
-		run_guest
-	fi
 	rm -f "$RUN_DIR/initrd"
 	[[ -z $COVERAGE ]] || keep_coverage
 	conclude
@@ -159,7 +152,13 @@ run_guest() {
 keep_coverage() {
 	mkdir -p "$COVERAGE/module" "$COVERAGE/programs"
 	(cd "$MODULE_DIR" && find kmod -name '*.gcno' -exec cp --parents -t "$COVERAGE/module" {} +)
-	(cd "$PROGRAM_DIR" && find . -name '*.gcno' ! -path '*CompilerId*' -exec cp --parents -t "$COVERAGE/programs" {} +)
+	# Without its object it is of a source that is gone.
+	(
+		cd "$PROGRAM_DIR" || exit
+		find . -name '*.gcno' | while IFS= read -r note; do
+			[[ ! -e ${note%gcno}o ]] || cp --parents -t "$COVERAGE/programs" "$note"
+		done
+	)
 	tar -C "$COVERAGE" --extract --file "$STREAMS/coverage" || FAILURE=${FAILURE:-"the guest told nothing of what ran"}
 }
 

@@ -8,5 +8,6 @@ source "$PARTS/machine/pc.sh"
 
 MACHINE_KERNEL_CONFIG=$PARTS/machine/debug.config
 
-# Every page has a history, and freed ones hold a pattern that is looked at when they are taken again.
-MACHINE_APPEND+=" page_owner=on page_poison=1"
+# Every page has a history, and freed ones hold a pattern that is looked at when they are taken again. An area for contiguous
+# memory (CMA), so that all kinds of buffers are watched.
+MACHINE_APPEND+=" page_owner=on page_poison=1 cma=64M"
