@@ -384,9 +384,6 @@ TEST_F(Inject, RegisteringAMappingByAddress) {
              }});
 }
 
-/// Requests that are put through a ring of their own, so that nothing the ring keeps for later
-/// spares them an allocation, with a buffer of their own, so that a reference too many shows. It is
-/// in slot 1, or to be put there.
 /// The calls of a capture, with a dma-buf that takes a hundred frames.
 class InjectCapture : public Inject {
  protected:
@@ -416,6 +413,25 @@ TEST_F(InjectCapture, Attach) {
              [&](int error) {
                if (error == 0)
                  detach();
+             }});
+}
+
+TEST_F(Inject, AttachingForADeviceThatDoesDma) {
+  const EduCard card;
+  if (!card.present())
+    GTEST_SKIP() << "this machine has no such device";
+  const DriverModule driver("dmawire_edu", EduCard::driver_parameters());
+  const UniqueFd device = open_driver("edu");
+  CaptureQueue queue{device.get()};
+  const UniqueFd buffer = create_buffer(device.get(), kMiB + kPage);
+  uint32_t index = 0;
+  sweep("ATTACH (edu)", {ENOMEM, EFAULT},
+        {.prepare = nothing,
+         .call = [&] { return queue.attach(buffer.get(), &index); },
+         .settle =
+             [&](int error) {
+               if (error == 0)
+                 EXPECT_EQ(queue.detach(index), 0);
              }});
 }
 
@@ -528,6 +544,9 @@ TEST_F(InjectCapture, AsARequestOfIoUring) {
              }});
 }
 
+/// Requests that are put through a ring of their own, so that nothing the ring keeps for later
+/// spares them an allocation, with a buffer of their own, so that a reference too many shows. It is
+/// in slot 1, or to be put there.
 class InjectUring : public Inject {
  protected:
   void SetUp() override {
