@@ -230,7 +230,8 @@ TEST(Pressure, FramesOfAProcessAreRightAfterTheyWerePinnedFilledAndReleased) {
   constexpr size_t frame = 960;
   constexpr size_t in_a_ring = 60;
   constexpr size_t length = 16 * kPage;
-  const size_t rings = from_environment("DMAWIRE_FRAMES", fewer_if_watched(12'000)) / in_a_ring;
+  const size_t frames = from_environment("DMAWIRE_FRAMES", fewer_if_watched(12'000));
+  const size_t rings = (frames + in_a_ring - 1) / in_a_ring;
   const uint64_t swapped_before = vmstat("pswpout");
   constexpr size_t different_rings = 128;
   std::vector<Anonymous> memory;
