@@ -82,6 +82,10 @@ uint64_t meminfo(const std::string& field) {
   return 0;
 }
 
+uint64_t free_memory_that_may_stay() {
+  return meminfo("MemFree") - meminfo("CmaFree");
+}
+
 uint64_t free_memory() {
   ::sync();
   EXPECT_TRUE(write_text("/proc/sys/vm/drop_caches", "3"));

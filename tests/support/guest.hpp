@@ -47,6 +47,9 @@ void shrink_slabs();
 /// CPUs keep in stock.
 uint64_t free_memory();
 
+/// The free bytes that what stays where it is may have: none of a CMA area.
+uint64_t free_memory_that_may_stay();
+
 /// Leaves @p bytes of free memory not zero.
 void dirty_memory(size_t bytes);
 

@@ -84,7 +84,7 @@ TEST(Folios, ArePartlyReplacedBySinglePagesWhereMemoryIsFragmented) {
   mapping.reset();
   torn.reset();  // 15 of 16 pages are free, and no block of 16
 
-  const size_t length = (meminfo("MemFree") - 150 * kMiB) / kFolio * kFolio;
+  const size_t length = (free_memory_that_may_stay() - 150 * kMiB) / kFolio * kFolio;
   UniqueFd buffer = create_folios(device.get(), length);
   const dmawire_query answer = query(buffer.get());
   EXPECT_EQ(answer.out_length, length);

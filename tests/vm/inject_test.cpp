@@ -10,23 +10,15 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
-#include <functional>
-#include <initializer_list>
 #include <optional>
 #include <string>
 
 #include "../support/abi.hpp"
-#include "../support/capture_queue.hpp"
-#include "../support/capturing.hpp"
-#include "../support/edu_card.hpp"
-#include "../support/fault_injection.hpp"
 #include "../support/given_memory.hpp"
 #include "../support/guest.hpp"
-#include "../support/holdings.hpp"
+#include "../support/inject.hpp"
 #include "../support/loopback.hpp"
 #include "../support/mapped.hpp"
 #include "../support/slot_ring.hpp"
@@ -34,75 +26,6 @@
 
 namespace dmawire::test {
 namespace {
-
-constexpr unsigned kMostPoints = 1000;
-
-/// A call and what stands around it. Only `call` runs while something is to fail, so it does one
-/// thing and takes no memory of its own.
-struct Attempt {
-  std::function<void()> prepare;
-  std::function<int()> call;        ///< its errno, or 0
-  std::function<void(int)> settle;  ///< checks what that left behind, and takes it away
-};
-
-class Inject : public testing::Test {
- protected:
-  void SetUp() override {
-    if (!faults_.missing().empty()) {
-      ASSERT_FALSE(kernel_watches()) << "machine debug is made for this: " << faults_.missing();
-      GTEST_SKIP() << faults_.missing();
-    }
-  }
-
-  /// Every failure of @p attempt must be one of @p errors and leave nothing behind.
-  void sweep(const std::string& name, std::initializer_list<int> errors, const Attempt& attempt) {
-    const Holdings first = Holdings::now();
-    expect_works(attempt);  // and takes what is taken only once
-    const Holdings before = first.settled();
-    unsigned points = 0;
-    // What the slabs and the CPUs have in stock differs from time to time, and so do the places.
-    for (unsigned nth = 1, missed = 0; missed < 3; ++nth) {
-      SCOPED_TRACE(name + ", failing number " + std::to_string(nth));
-      ASSERT_LT(nth, kMostPoints);
-      const bool failed = inject(nth, errors, attempt);
-      points += failed ? 1 : 0;
-      missed = failed ? 0 : missed + 1;
-      ASSERT_EQ(before.settled(), before);
-      expect_works(attempt);
-      ASSERT_EQ(before.settled(), before) << "after it worked again";
-    }
-    EXPECT_GT(points, 0U) << name << ": nothing failed";
-    printf("fail-nth: %s: %u points\n", name.c_str(), points);
-    fflush(stdout);
-    RecordProperty("points", static_cast<int>(points));
-  }
-
-  UniqueFd device_ = open_device();
-
- private:
-  bool inject(unsigned nth, std::initializer_list<int> errors, const Attempt& attempt) {
-    int error = 0;
-    attempt.prepare();
-    const bool failed = faults_.fail_nth(nth, [&] { error = attempt.call(); });
-    if (error != 0) {
-      EXPECT_TRUE(failed) << strerrorname_np(error) << " though nothing was made to fail";
-      EXPECT_NE(std::ranges::find(errors, error), errors.end()) << strerrorname_np(error);
-    }
-    attempt.settle(error);
-    return failed;
-  }
-
-  static void expect_works(const Attempt& attempt) {
-    attempt.prepare();
-    const int error = attempt.call();
-    EXPECT_EQ(error, 0) << strerror(error);
-    attempt.settle(error);
-  }
-
-  FaultInjection faults_;
-};
-
-void nothing() {}
 
 TEST_F(Inject, OpeningTheDevice) {
   int fd = -1;
@@ -167,6 +90,9 @@ class InjectCreate : public Inject, public testing::WithParamInterface<Creation>
 };
 
 TEST_P(InjectCreate, LeavesNothing) {
+  if ((GetParam().flags & DMAWIRE_CREATE_CMA) != 0 &&
+      (info(device_.get()).out_features & DMAWIRE_FEATURE_CMA) == 0)
+    GTEST_SKIP() << "this guest has no CMA area";
   sweep("CREATE (" + std::string(GetParam().name) + ")", {ENOMEM, EFAULT}, creation());
 }
 
@@ -178,30 +104,10 @@ INSTANTIATE_TEST_SUITE_P(
                     Creation{"Pages", 2 * kMiB + 37 * kPage, 0, O_RDWR | O_CLOEXEC},
                     Creation{"Folios", 8 * kFolio, DMAWIRE_CREATE_FOLIOS_64K, O_RDWR | O_CLOEXEC},
                     Creation{"ReadOnly", 16 * kPage, 0, O_RDONLY},
-                    Creation{"Contig", kMiB + kPage, 0, O_RDWR | O_CLOEXEC,
+                    Creation{"Contig", kMiB + kPage, 0, O_RDWR | O_CLOEXEC, DMAWIRE_BACKING_CONTIG},
+                    Creation{"Cma", kMiB + kPage, DMAWIRE_CREATE_CMA, O_RDWR | O_CLOEXEC,
                              DMAWIRE_BACKING_CONTIG}),
     [](const auto& instance) { return std::string(instance.param.name); });
-
-TEST_F(Inject, CreatingCoherentMemory) {
-  const EduCard card;
-  if (!card.present())
-    GTEST_SKIP() << "this machine has no device for it";
-  const DriverModule driver("dmawire_edu", EduCard::driver_parameters());
-  const UniqueFd device = open_driver("edu");
-  dmawire_create request = {};
-  sweep("CREATE (coherent)", {ENOMEM, EFAULT},
-        {.prepare =
-             [&] {
-               request = create_request(40 * kPage);
-               request.backing = DMAWIRE_BACKING_COHERENT;
-             },
-         .call = [&] { return call(device.get(), DMAWIRE_IOC_CREATE, &request); },
-         .settle =
-             [&](int error) {
-               if (error == 0)
-                 close(request.out_fd);
-             }});
-}
 
 TEST_F(Inject, CreatingABufferOfAMemfd) {
   UniqueFd memfd;
@@ -381,166 +287,6 @@ TEST_F(Inject, RegisteringAMappingByAddress) {
                EXPECT_EQ(io_uring_unregister_buffers(ring->get()), error == 0 ? 0 : -ENXIO);
                ring.reset();
                mapping.reset();
-             }});
-}
-
-/// The calls of a capture, with a dma-buf that takes a hundred frames.
-class InjectCapture : public Inject {
- protected:
-  static constexpr uint32_t frame = 16 * kPage;
-
-  void make_attached() { ASSERT_EQ(queue_.attach(buffer_.get(), &index_), 0); }
-  int give() { return queue_.give(index_, 0, frame); }
-  /// What is given comes back, once; then the queue is as it was.
-  void take_back(bool given) {
-    EXPECT_EQ(queue_.stop(), 0);
-    dmawire_take taken;
-    EXPECT_EQ(queue_.take(&taken), given ? 0 : ECANCELED);
-    EXPECT_EQ(queue_.status().out_given, 0U);
-  }
-  void detach() { EXPECT_EQ(queue_.detach(index_), 0); }
-
-  CaptureQueue queue_{device_.get()};
-  UniqueFd buffer_ = create_buffer(device_.get(), 100 * frame);
-  uint32_t index_ = 0;
-};
-
-TEST_F(InjectCapture, Attach) {
-  sweep("ATTACH", {ENOMEM, EFAULT},
-        {.prepare = nothing,
-         .call = [&] { return queue_.attach(buffer_.get(), &index_); },
-         .settle =
-             [&](int error) {
-               if (error == 0)
-                 detach();
-             }});
-}
-
-TEST_F(Inject, AttachingForADeviceThatDoesDma) {
-  const EduCard card;
-  if (!card.present())
-    GTEST_SKIP() << "this machine has no such device";
-  const DriverModule driver("dmawire_edu", EduCard::driver_parameters());
-  const UniqueFd device = open_driver("edu");
-  CaptureQueue queue{device.get()};
-  const UniqueFd buffer = create_buffer(device.get(), kMiB + kPage);
-  uint32_t index = 0;
-  sweep("ATTACH (edu)", {ENOMEM, EFAULT},
-        {.prepare = nothing,
-         .call = [&] { return queue.attach(buffer.get(), &index); },
-         .settle =
-             [&](int error) {
-               if (error == 0)
-                 EXPECT_EQ(queue.detach(index), 0);
-             }});
-}
-
-TEST_F(InjectCapture, Detach) {
-  sweep("DETACH", {ENOMEM, EFAULT},
-        {.prepare = [&] { make_attached(); },
-         .call = [&] { return queue_.detach(index_); },
-         .settle =
-             [&](int error) {
-               if (error != 0)
-                 detach();
-             }});
-}
-
-TEST_F(InjectCapture, Start) {
-  sweep("START", {ENOMEM, EFAULT},
-        {.prepare = [&] { make_attached(); },
-         .call = [&] { return queue_.start(); },
-         .settle =
-             [&](int error) {
-               EXPECT_EQ(queue_.status().out_running, error == 0 ? 1U : 0U);
-               take_back(false);
-               detach();
-             }});
-}
-
-TEST_F(InjectCapture, Stop) {
-  sweep("STOP", {EFAULT},
-        {.prepare =
-             [&] {
-               make_attached();
-               ASSERT_EQ(queue_.start(1), 0);
-               ASSERT_EQ(give(), 0);
-             },
-         .call = [&] { return queue_.stop(); },
-         .settle =
-             [&](int) {
-               take_back(true);
-               detach();
-             }});
-}
-
-TEST_F(InjectCapture, Give) {
-  sweep("GIVE", {ENOMEM, EFAULT},
-        {.prepare = [&] { make_attached(); },
-         .call = [&] { return give(); },
-         .settle =
-             [&](int error) {
-               take_back(error == 0);
-               detach();
-             }});
-}
-
-TEST_F(InjectCapture, Take) {
-  dmawire_take taken;
-  sweep("TAKE", {EFAULT},
-        {.prepare =
-             [&] {
-               make_attached();
-               ASSERT_EQ(give(), 0);
-               ASSERT_EQ(queue_.stop(), 0);
-             },
-         .call = [&] { return queue_.take(&taken); },
-         .settle =
-             [&](int) {
-               (void)queue_.take(&taken);  // where the struct could not be read it is still there
-               detach();
-             }});
-}
-
-TEST_F(InjectCapture, Status) {
-  dmawire_status request = {};
-  sweep("STATUS", {EFAULT},
-        {.prepare = [&] { request = {.size = sizeof(request)}; },
-         .call = [&] { return call(device_.get(), DMAWIRE_IOC_STATUS, &request); },
-         .settle = [](int) {}});
-}
-
-TEST_F(InjectCapture, AsARequestOfIoUring) {
-  std::optional<SlotRing> ring;
-  dmawire_uring_capture capture;
-  bool submitted = false;
-  sweep("CAPTURE", {ENOMEM, EFAULT, EAGAIN},
-        {.prepare =
-             [&] {
-               make_attached();
-               ring.emplace();
-               capture = {.size = sizeof(capture), .index = index_, .length = frame};
-               io_uring_sqe* const sqe = io_uring_get_sqe(ring->get());
-               io_uring_prep_rw(IORING_OP_URING_CMD, sqe, device_.get(), &capture, 0, 0);
-               sqe->cmd_op = DMAWIRE_URING_CMD_CAPTURE;
-             },
-         .call =
-             [&] {
-               const int count = io_uring_submit(ring->get());
-               submitted = count == 1;
-               return submitted ? 0 : count < 0 ? -count : EAGAIN;
-             },
-         .settle =
-             [&](int) {
-               if (submitted) {
-                 EXPECT_EQ(queue_.stop(), 0);
-                 const int result = -ring->next_result();
-                 EXPECT_TRUE(result == ECANCELED || result == ENOMEM || result == EFAULT)
-                     << strerrorname_np(result);
-               }
-               EXPECT_EQ(queue_.status().out_given, 0U);
-               ring.reset();
-               detach();
              }});
 }
 

@@ -49,7 +49,7 @@ TEST(Fragmented, MemoryGivesShortSegmentsAndStillABuffer) {
   torn.reset();  // 7 of 8 pages are free, and no block of 8
 
   // So much that some of it has to come out of those holes.
-  const size_t length = (meminfo("MemFree") - left) / kPage * kPage;
+  const size_t length = (free_memory_that_may_stay() - left) / kPage * kPage;
   const UniqueFd buffer = create_buffer(device.get(), length);
   const dmawire_query answer = query(buffer.get());
   EXPECT_EQ(answer.out_length, length);

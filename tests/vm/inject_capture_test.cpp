@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: MIT
+// Every failure of what a capture is made of.
+#include <gtest/gtest.h>
+
+#include <cerrno>
+#include <cstring>
+#include <optional>
+#include <string>
+
+#include "../support/abi.hpp"
+#include "../support/capture_queue.hpp"
+#include "../support/capturing.hpp"
+#include "../support/edu_card.hpp"
+#include "../support/inject.hpp"
+#include "../support/slot_ring.hpp"
+
+namespace dmawire::test {
+namespace {
+
+/// Calls on a device that does DMA.
+class InjectEdu : public Inject {
+ protected:
+  void SetUp() override {
+    Inject::SetUp();
+    if (IsSkipped() || HasFatalFailure())
+      return;
+    if (!card_.present())
+      GTEST_SKIP() << "this machine has no edu device";
+    driver_.emplace("dmawire_edu", EduCard::driver_parameters());
+    edu_ = open_driver("edu");
+  }
+
+  const EduCard card_;
+  std::optional<DriverModule> driver_;
+  UniqueFd edu_;
+};
+
+TEST_F(InjectEdu, CreatingCoherentMemory) {
+  dmawire_create request = {};
+  sweep("CREATE (coherent)", {ENOMEM, EFAULT},
+        {.prepare =
+             [&] {
+               request = create_request(40 * kPage);
+               request.backing = DMAWIRE_BACKING_COHERENT;
+             },
+         .call = [&] { return call(edu_.get(), DMAWIRE_IOC_CREATE, &request); },
+         .settle =
+             [&](int error) {
+               if (error == 0)
+                 close(request.out_fd);
+             }});
+}
+
+TEST_F(InjectEdu, Attaching) {
+  CaptureQueue queue{edu_.get()};
+  const UniqueFd buffer = create_buffer(edu_.get(), kMiB + kPage);
+  uint32_t index = 0;
+  sweep("ATTACH (edu)", {ENOMEM, EFAULT},
+        {.prepare = nothing,
+         .call = [&] { return queue.attach(buffer.get(), &index); },
+         .settle =
+             [&](int error) {
+               if (error == 0) {
+                 EXPECT_EQ(queue.detach(index), 0);
+               }
+             }});
+}
+
+/// The calls of a capture, with a dma-buf that takes a hundred frames.
+class InjectCapture : public Inject {
+ protected:
+  static constexpr uint32_t frame = 16 * kPage;
+
+  void make_attached() { ASSERT_EQ(queue_.attach(buffer_.get(), &index_), 0); }
+  int give() { return queue_.give(index_, 0, frame); }
+  /// What is given comes back, once; then the queue is as it was.
+  void take_back(bool given) {
+    EXPECT_EQ(queue_.stop(), 0);
+    dmawire_take taken;
+    EXPECT_EQ(queue_.take(&taken), given ? 0 : ECANCELED);
+    EXPECT_EQ(queue_.status().out_given, 0U);
+  }
+  void detach() { EXPECT_EQ(queue_.detach(index_), 0); }
+
+  CaptureQueue queue_{device_.get()};
+  UniqueFd buffer_ = create_buffer(device_.get(), 100 * frame);
+  uint32_t index_ = 0;
+};
+
+TEST_F(InjectCapture, Attach) {
+  sweep("ATTACH", {ENOMEM, EFAULT},
+        {.prepare = nothing,
+         .call = [&] { return queue_.attach(buffer_.get(), &index_); },
+         .settle =
+             [&](int error) {
+               if (error == 0)
+                 detach();
+             }});
+}
+
+TEST_F(InjectCapture, Detach) {
+  sweep("DETACH", {ENOMEM, EFAULT},
+        {.prepare = [&] { make_attached(); },
+         .call = [&] { return queue_.detach(index_); },
+         .settle =
+             [&](int error) {
+               if (error != 0)
+                 detach();
+             }});
+}
+
+TEST_F(InjectCapture, Start) {
+  sweep("START", {ENOMEM, EFAULT},
+        {.prepare = [&] { make_attached(); },
+         .call = [&] { return queue_.start(); },
+         .settle =
+             [&](int error) {
+               EXPECT_EQ(queue_.status().out_running, error == 0 ? 1U : 0U);
+               take_back(false);
+               detach();
+             }});
+}
+
+TEST_F(InjectCapture, Stop) {
+  sweep("STOP", {EFAULT},
+        {.prepare =
+             [&] {
+               make_attached();
+               ASSERT_EQ(queue_.start(1), 0);
+               ASSERT_EQ(give(), 0);
+             },
+         .call = [&] { return queue_.stop(); },
+         .settle =
+             [&](int) {
+               take_back(true);
+               detach();
+             }});
+}
+
+TEST_F(InjectCapture, Give) {
+  sweep("GIVE", {ENOMEM, EFAULT},
+        {.prepare = [&] { make_attached(); },
+         .call = [&] { return give(); },
+         .settle =
+             [&](int error) {
+               take_back(error == 0);
+               detach();
+             }});
+}
+
+TEST_F(InjectCapture, Take) {
+  dmawire_take taken;
+  sweep("TAKE", {EFAULT},
+        {.prepare =
+             [&] {
+               make_attached();
+               ASSERT_EQ(give(), 0);
+               ASSERT_EQ(queue_.stop(), 0);
+             },
+         .call = [&] { return queue_.take(&taken); },
+         .settle =
+             [&](int) {
+               (void)queue_.take(&taken);  // where the struct could not be read it is still there
+               detach();
+             }});
+}
+
+TEST_F(InjectCapture, Status) {
+  dmawire_status request = {};
+  sweep("STATUS", {EFAULT},
+        {.prepare = [&] { request = {.size = sizeof(request)}; },
+         .call = [&] { return call(device_.get(), DMAWIRE_IOC_STATUS, &request); },
+         .settle = [](int) {}});
+}
+
+TEST_F(InjectCapture, AsARequestOfIoUring) {
+  std::optional<SlotRing> ring;
+  dmawire_uring_capture capture;
+  bool submitted = false;
+  sweep("CAPTURE", {ENOMEM, EFAULT, EAGAIN},
+        {.prepare =
+             [&] {
+               make_attached();
+               ring.emplace();
+               capture = {.size = sizeof(capture), .index = index_, .length = frame};
+               io_uring_sqe* const sqe = io_uring_get_sqe(ring->get());
+               io_uring_prep_rw(IORING_OP_URING_CMD, sqe, device_.get(), &capture, 0, 0);
+               sqe->cmd_op = DMAWIRE_URING_CMD_CAPTURE;
+             },
+         .call =
+             [&] {
+               const int count = io_uring_submit(ring->get());
+               submitted = count == 1;
+               return submitted ? 0 : count < 0 ? -count : EAGAIN;
+             },
+         .settle =
+             [&](int) {
+               if (submitted) {
+                 EXPECT_EQ(queue_.stop(), 0);
+                 const int result = -ring->next_result();
+                 EXPECT_TRUE(result == ECANCELED || result == ENOMEM || result == EFAULT)
+                     << strerrorname_np(result);
+               }
+               EXPECT_EQ(queue_.status().out_given, 0U);
+               ring.reset();
+               detach();
+             }});
+}
+
+}  // namespace
+}  // namespace dmawire::test
