@@ -198,10 +198,47 @@ static int broken_register(void)
 		.ops = &broken_ops,
 		.frame_headers = true,
 	};
+	struct dmawire_device *device;
 
-	broken_device = dmawire_device_register(&broken_parent->dev, &params);
-	return PTR_ERR_OR_ZERO(broken_device);
+	device = dmawire_device_register(&broken_parent->dev, &params);
+	if (IS_ERR(device))
+		return PTR_ERR(device);
+	broken_device = device;
+	return 0;
 }
+
+static void broken_unregister(void)
+{
+	if (broken_device)
+		dmawire_device_unregister(broken_device);
+	broken_device = NULL;
+	cancel_delayed_work_sync(&broken_work);
+}
+
+/* The lock of parameters is held. */
+static int broken_set_registered(const char *value,
+				 const struct kernel_param *param)
+{
+	bool registered;
+	int ret;
+
+	ret = kstrtobool(value, &registered);
+	if (ret)
+		return ret;
+	if (!broken_parent)
+		return -EPERM; /* not while the module loads */
+	if (registered && !broken_device)
+		return broken_register();
+	if (!registered)
+		broken_unregister();
+	return 0;
+}
+
+static const struct kernel_param_ops broken_registered_ops = {
+	.set = broken_set_registered,
+};
+module_param_cb(registered, &broken_registered_ops, NULL, 0200);
+MODULE_PARM_DESC(registered, "whether there is a device; once loaded there is");
 
 static int __init broken_init(void)
 {
@@ -230,8 +267,7 @@ static int __init broken_init(void)
 
 static void __exit broken_exit(void)
 {
-	dmawire_device_unregister(broken_device);
-	cancel_delayed_work_sync(&broken_work);
+	broken_unregister();
 	platform_device_unregister(broken_parent);
 }
 

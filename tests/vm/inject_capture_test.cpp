@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Every failure of what a capture is made of.
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -63,6 +65,22 @@ TEST_F(InjectEdu, Attaching) {
                if (error == 0) {
                  EXPECT_EQ(queue.detach(index), 0);
                }
+             }});
+}
+
+TEST_F(Inject, RegisteringADevice) {
+  const DriverModule driver{"dmawire_broken"};
+  const std::string file = "/sys/module/dmawire_broken/parameters/registered";
+  const auto registers = [&](const char* yes_or_no) { return write_text(file, yes_or_no); };
+  const UniqueFd registered{::open(file.c_str(), O_WRONLY | O_CLOEXEC)};
+  ASSERT_TRUE(registers("N"));
+  sweep("dmawire_device_register()", {ENOMEM, EFAULT},
+        {.prepare = nothing,
+         .call = [&] { return write(registered.get(), "Y", 1) == 1 ? 0 : errno; },
+         .settle =
+             [&](int error) {
+               EXPECT_EQ(number_of_driver("broken").has_value(), error == 0);
+               EXPECT_TRUE(registers("N"));
              }});
 }
 
