@@ -2,6 +2,7 @@
 #include "world.hpp"
 
 #include <fcntl.h>
+#include <linux/dma-buf.h>
 #include <linux/dma-heap.h>
 #include <linux/udmabuf.h>
 #include <setjmp.h>
@@ -64,7 +65,12 @@ UniqueFd udmabuf() {
                          .flags = UDMABUF_FLAGS_CLOEXEC,
                          .offset = 0,
                          .size = page};
-  return UniqueFd{::ioctl(device.get(), UDMABUF_CREATE, &request)};
+  UniqueFd buffer{::ioctl(device.get(), UDMABUF_CREATE, &request)};
+  // It maps its memory for the direction of the first sync, whatever the others are; the kernel
+  // that watches calls that a bug of udmabuf's (Linux 7.3) unless the first is for both.
+  dma_buf_sync both{.flags = DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW};
+  ::ioctl(buffer.get(), DMA_BUF_IOCTL_SYNC, &both);
+  return buffer;
 }
 
 UniqueFd heap_buffer() {
