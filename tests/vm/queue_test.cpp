@@ -94,19 +94,25 @@ TEST_F(Queue, GoesRoundAndRound) {
 }
 
 TEST_F(Queue, TellsOfFramesThatFoundNoRoom) {
+  const auto begin = std::chrono::steady_clock::now();
   ASSERT_EQ(queue_.start(1000), 0);
-  std::this_thread::sleep_for(50ms);
-  ASSERT_EQ(give(0), 0);
-  dmawire_take taken = queue_.take();
-  EXPECT_GE(taken.out_sequence, 40u);
-  EXPECT_EQ(taken.out_lost, taken.out_sequence);
-  EXPECT_EQ(frame_fault(frame_at(0), taken.out_sequence), "");
-  const uint64_t first = taken.out_sequence;
-  std::this_thread::sleep_for(20ms);
-  ASSERT_EQ(give(1), 0);
-  taken = queue_.take();
-  EXPECT_EQ(taken.out_lost, taken.out_sequence - first - 1);
-  EXPECT_EQ(queue_.status().out_captured + queue_.status().out_lost, taken.out_sequence + 1);
+  uint64_t next = 0;
+  double milliseconds = 0;
+  // Its thread may be kept from its CPU and be late; it catches up.
+  const auto is_late = [&] { return static_cast<double>(next) < 0.8 * milliseconds; };
+  for (int round = 0; round < 2 || (is_late() && milliseconds < 10'000); ++round) {
+    std::this_thread::sleep_for(50ms);
+    ASSERT_EQ(give(0), 0);
+    const dmawire_take taken = queue_.take();
+    EXPECT_EQ(taken.out_lost, taken.out_sequence - next);
+    EXPECT_EQ(frame_fault(frame_at(0), taken.out_sequence), "");
+    next = taken.out_sequence + 1;
+    EXPECT_EQ(queue_.status().out_captured + queue_.status().out_lost, next);
+    milliseconds =
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+  }
+  EXPECT_FALSE(is_late()) << next << " frames in " << milliseconds << " ms";
+  EXPECT_GT(queue_.status().out_lost, queue_.status().out_captured);
 }
 
 TEST_F(Queue, KeepsTheRateItIsTold) {
