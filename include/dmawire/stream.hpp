@@ -34,7 +34,8 @@ struct Endpoint {
 /// Waits for one connection. Throws Error.
 [[nodiscard]] UniqueFd accept_stream(int listener);
 
-/// Tells the peer that no more comes and waits until it acknowledged every byte.
+/// Tells the peer that no more comes and waits until its kernel acknowledged every byte, which its
+/// program need not have read yet.
 [[nodiscard]] std::error_code finish_stream(int socket) noexcept;
 
 /// A UDP socket that sends to `peer`. Throws Error.

@@ -394,9 +394,11 @@ TEST(Receiver, SaysSoWhenTheDiskIsFull) {
   ASSERT_EQ(::mkdir("/tmp/small", 0700), 0);
   ASSERT_EQ(::mount("tmpfs", "/tmp/small", "tmpfs", 0, "size=1m"), 0);
   {
+    // More than the receiver's socket ever holds (32 MiB): what is in there counts as arrived.
+    const PatternSource source{64 * kMebibyte};
     Receiver receiver{{"--out", "/tmp/small/file"}, "dst"};
-    Process sender{send_command("192.0.2.2", receiver.port(), {"--file", sample}),
-                   {.netns = "src"}};
+    Process sender{send_command("192.0.2.2", receiver.port(), {"-"}),
+                   {.netns = "src", .input = source.fd()}};
     const Process::Result received = receiver.process().wait();
     EXPECT_EQ(received.status, 1);
     EXPECT_NE(received.err.find("ENOSPC"), std::string::npos) << received.err;
