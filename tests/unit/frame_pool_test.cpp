@@ -69,9 +69,9 @@ TEST(FramePool, PutsOneFrameIntoEachBufferIfAsked) {
     EXPECT_EQ(pool.place(index).offset, 5000U);
     EXPECT_EQ(pool.bytes(index).data(), pool.mappings()[index].bytes().data() + 5000);
   }
-  EXPECT_THROW(
-      FramePool::one_in_each(make_buffers(Exporter::memfd, Layout::pages, 1, 8192), 4096, 5000),
-      Error);
+  EXPECT_THROW((void)FramePool::one_in_each(make_buffers(Exporter::memfd, Layout::pages, 1, 8192),
+                                            4096, 5000),
+               Error);
 }
 
 TEST(FramePool, BeginsFramesOnPagesWhereThatIsCheap) {
