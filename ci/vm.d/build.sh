@@ -12,9 +12,10 @@ fingerprint() {
 # What makes a compiler's program count which of its lines run, threads or not.
 readonly COVERAGE_FLAGS="--coverage -fprofile-update=atomic"
 
-# Sets BUILD (this checkout's place in the cache), MODULE_DIR, PROGRAM_DIR, and PROGRAMS: those of ours that the guest gets.
+# Sets BUILD (this checkout's place in the cache), MODULE_DIR, PROGRAM_DIR, and PROGRAMS: those of ours that the guest gets; and of
+# what state of the sources they are: MODULE_KEY, TEST_MODULES_KEY, and of each program in PROGRAM_KEY.
 ensure_builds() {
-	local place
+	local program
 	[[ -e $CHECKOUT/kmod/Makefile ]] || die "$CHECKOUT has no kmod/Makefile"
 	[[ -e $CHECKOUT/CMakeLists.txt ]] || die "$CHECKOUT has no CMakeLists.txt"
 	BUILD=$CACHE/build/$(key_of "$CHECKOUT")
@@ -24,12 +25,6 @@ ensure_builds() {
 	PROGRAMS=(uring_app)
 	[[ $TESTS == no ]] || PROGRAMS+=(dmawire_vm_test dmawire_abi_fuzz)
 	mkdir -p "$BUILD"
-	place=$(basename "$BUILD")
-	locked "build-$place" build_all
-}
-
-build_all() {
-	local program
 	printf '%s\n' "$CHECKOUT" >"$BUILD/checkout"
 	build_module
 	[[ $TESTS == no ]] || build_test_modules
@@ -38,20 +33,28 @@ build_all() {
 	done
 }
 
-# once STAMP KEY COMMAND...: COMMAND, unless it was done for this KEY.
+# once STAMP KEY COMMAND...: COMMAND, unless it was done for this KEY. One process at a time builds in a checkout's place, and who
+# finds all of it done waits for nobody.
 once() {
+	is_done "$1" "$2" || locked "build-$(basename "$BUILD")" do_once "$@"
+}
+
+# Whoever builds takes the stamp away first, which may be at any moment.
+is_done() { [[ $(cat "$1" 2>/dev/null) == "$2" ]]; }
+
+do_once() {
 	local stamp=$1 key=$2
 	shift 2
-	[[ ! -r $stamp || $(<"$stamp") != "$key" ]] || return 0
+	# The one who had the lock before us may have done it.
+	! is_done "$stamp" "$key" || return 0
 	rm -f "$stamp"
 	"$@"
 	printf '%s\n' "$key" >"$stamp"
 }
 
 build_module() {
-	local key
-	key=$(key_of "$KERNEL_VERSION" "$(fingerprint "$CHECKOUT/kmod" "$CHECKOUT/include")")
-	once "$MODULE_DIR.stamp" "$key" compile_module
+	MODULE_KEY=$(key_of "$KERNEL_VERSION" "$(fingerprint "$CHECKOUT/kmod" "$CHECKOUT/include")")
+	once "$MODULE_DIR.stamp" "$MODULE_KEY" compile_module
 }
 
 compile_module() {
@@ -63,9 +66,8 @@ compile_module() {
 
 # Those in tests/drivers; docs has the source of one of them.
 build_test_modules() {
-	local key
-	key=$(key_of "$(<"$MODULE_DIR.stamp")" "$(fingerprint "$CHECKOUT/tests/drivers" "$CHECKOUT/docs")")
-	once "$MODULE_DIR-tests.stamp" "$key" compile_test_modules
+	TEST_MODULES_KEY=$(key_of "$MODULE_KEY" "$(fingerprint "$CHECKOUT/tests/drivers" "$CHECKOUT/docs")")
+	once "$MODULE_DIR-tests.stamp" "$TEST_MODULES_KEY" compile_test_modules
 }
 
 compile_test_modules() {
@@ -73,13 +75,14 @@ compile_test_modules() {
 		/parts/compile-test-modules "$KERNEL_VERSION"
 }
 
+declare -A PROGRAM_KEY=()
+
 build_program() {
-	local key
 	local -a places=()
 	mapfile -t places < <(find "$CHECKOUT" -mindepth 1 -maxdepth 1 \
 		! -name .git ! -name kmod ! -name ci ! -name docs ! -name '*.md' ! -name 'build*' | LC_ALL=C sort)
-	key=$(key_of "$(<"$ROOT$MACHINE_SYSROOT/.dmawire-stamp")" "$(fingerprint "${places[@]}")")
-	once "$PROGRAM_DIR-$1.stamp" "$key" compile_program "$1"
+	PROGRAM_KEY[$1]=$(key_of "$(<"$ROOT$MACHINE_SYSROOT/.dmawire-stamp")" "$(fingerprint "${places[@]}")")
+	once "$PROGRAM_DIR-$1.stamp" "${PROGRAM_KEY[$1]}" compile_program "$1"
 }
 
 compile_program() {

@@ -35,7 +35,8 @@ locked() {
 	(
 		set +m
 		trap - EXIT
-		if ! flock --nonblock 9; then
+		# A short wait is not worth a word.
+		if ! flock --timeout 2 9; then
 			say "waiting for another run ($name)"
 			flock 9
 		fi

@@ -22,12 +22,17 @@ ensure_base() {
 
 # Sets MODULE_CPIO, PROGRAM_CPIOS and TEST_MODULE_CPIO.
 ensure_archives() {
-	MODULE_CPIO=$MODULE_DIR.cpio
-	PROGRAM_CPIOS=("${PROGRAMS[@]/#/$PROGRAM_DIR-}")
-	PROGRAM_CPIOS=("${PROGRAM_CPIOS[@]/%/.cpio}")
-	TEST_MODULE_CPIO=
-	[[ $TESTS == no ]] || TEST_MODULE_CPIO=$MODULE_DIR-tests.cpio
-	locked "build-$(basename "$BUILD")" make_build_archives
+	local program
+	MODULE_CPIO=$MODULE_DIR.cpio PROGRAM_CPIOS=() TEST_MODULE_CPIO=
+	once "$MODULE_CPIO.stamp" "$MODULE_KEY $BASE_CPIO" make_module_archive
+	if [[ $TESTS == yes ]]; then
+		TEST_MODULE_CPIO=$MODULE_DIR-tests.cpio
+		once "$TEST_MODULE_CPIO.stamp" "$TEST_MODULES_KEY" make_test_module_archive
+	fi
+	for program in "${PROGRAMS[@]}"; do
+		once "$PROGRAM_DIR-$program.cpio.stamp" "${PROGRAM_KEY[$program]}" make_program_archive "$PROGRAM_DIR-$program"
+		PROGRAM_CPIOS+=("$PROGRAM_DIR-$program.cpio")
+	done
 }
 
 make_base() {
@@ -52,16 +57,6 @@ make_base() {
 # Old ones may be in use by a run of this moment, which only needs them for a second: keep what is young.
 forget_old_bases() {
 	find "$CACHE/initramfs" -maxdepth 1 -name '*.cpio' ! -path "$BASE_CPIO" -mmin +1440 -delete
-}
-
-make_build_archives() {
-	once "$MODULE_CPIO.stamp" "$(<"$MODULE_DIR.stamp") $BASE_CPIO" make_module_archive
-	[[ $TESTS == no ]] || once "$TEST_MODULE_CPIO.stamp" "$(<"$MODULE_DIR-tests.stamp")" make_test_module_archive
-	local program
-	for program in "${PROGRAMS[@]}"; do
-		once "$PROGRAM_DIR-$program.cpio.stamp" "$(<"$PROGRAM_DIR-$program.stamp")" \
-			make_program_archive "$PROGRAM_DIR-$program"
-	done
 }
 
 # The module and the rule for its nodes. depmod has to see our module beside the kernel's, so it works on the base's tree with ours added.
