@@ -16,7 +16,7 @@ struct Holdings {
   std::string references;       ///< on the module
 
   static Holdings now();
-  /// The holdings as soon as they are these, or what they still are after five seconds: rings are
+  /// The holdings as soon as they are these, or what they still are after a minute: rings are
   /// taken down, and files of other processes closed, in the background.
   [[nodiscard]] Holdings settled() const;
 

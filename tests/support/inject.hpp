@@ -42,9 +42,9 @@ class Inject : public testing::Test {
 
   /// Every failure of @p attempt must be one of @p errors and leave nothing behind.
   void sweep(const std::string& name, std::initializer_list<int> errors, const Attempt& attempt) {
-    const Holdings first = Holdings::now();
-    expect_works(attempt);  // and takes what is taken only once
-    const Holdings before = first.settled();
+    const Holdings before = Holdings::now();
+    expect_works(attempt);  // and makes the kernel allocate what it does only once
+    ASSERT_EQ(before.settled(), before);
     unsigned points = 0;
     // What the slabs and the CPUs have in stock differs from time to time, and so do the places.
     for (unsigned nth = 1, missed = 0; missed < 3; ++nth) {

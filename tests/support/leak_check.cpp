@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "abi.hpp"
+#include "comes_true.hpp"
 #include "guest.hpp"
 
 namespace dmawire::test {
@@ -63,11 +64,11 @@ void expect_free_memory(uint64_t before, const std::string& user) {
     shrink_slabs();
     after = free_memory();
   }
-  for (int tries = 100; after + tolerance < before && tries > 0; --tries) {
-    usleep(100'000);
+  EXPECT_TRUE(comes_true([&] {
     after = free_memory();
-  }
-  EXPECT_GE(after + tolerance, before) << "memory is missing after " << user;
+    return after + tolerance >= before;
+  })) << (before - after)
+      << " bytes are missing after " << user;
 }
 
 LeakCheck::LeakCheck() : kernel_log_(open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC)) {}
@@ -84,14 +85,13 @@ void LeakCheck::OnTestStart(const testing::TestInfo&) {
 }
 
 void LeakCheck::OnTestEnd(const testing::TestInfo&) {
-  dmawire_info after = module_info();
+  dmawire_info after = {};
   // The kernel takes the rings of a process that ended down in the background.
-  for (int tries = kernel_watches() ? 500 : 50; after.out_buffers != buffers_ && tries > 0;
-       --tries) {
-    usleep(100'000);
+  EXPECT_TRUE(comes_true([&] {
     after = module_info();
-  }
-  EXPECT_EQ(after.out_buffers, buffers_) << "buffers are left";
+    return after.out_buffers == buffers_;
+  })) << after.out_buffers
+      << " buffers instead of " << buffers_;
   EXPECT_EQ(after.out_bytes, bytes_) << "bytes are left";
   EXPECT_EQ(new_complaints(), "") << "in the kernel's log";
 }

@@ -11,9 +11,11 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <regex>
 #include <sstream>
 #include <thread>
 
+#include "comes_true.hpp"
 #include "hang_report.hpp"
 
 namespace dmawire::test {
@@ -93,8 +95,7 @@ Process::Result Process::wait(std::chrono::seconds timeout) {
   rusage usage{};
   while (::wait4(pid_, &status, WNOHANG, &usage) == 0) {
     if (Clock::now() > deadline) {
-      ADD_FAILURE() << "process " << pid_
-                    << " did not end in time; it said: " << contents(err_.get())
+      ADD_FAILURE() << "process " << pid_ << " did not end in time; it said: " << said()
                     << "\nThis is where it hangs:" << describe_hang(pid_);
       kill();
       ::wait4(pid_, &status, 0, &usage);
@@ -105,23 +106,35 @@ Process::Result Process::wait(std::chrono::seconds timeout) {
   pid_ = -1;
   return {.status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status),
           .out = contents(out_.get()),
-          .err = contents(err_.get()),
+          .err = said(),
           .peak_memory = usage.ru_maxrss * 1024};
 }
 
-std::string Process::wait_for_line(const std::string& text) {
-  const Clock::time_point deadline = Clock::now() + std::chrono::seconds{30};
-  while (Clock::now() < deadline) {
-    std::istringstream lines{contents(err_.get())};
-    for (std::string line; std::getline(lines, line);) {
-      if (line.find(text) != std::string::npos && !lines.eof()) {
-        return line;
-      }
+std::string Process::wait_for_line(const std::string& pattern) {
+  const std::regex wanted{pattern};
+  std::string line;
+  bool found = false;
+  const auto is_decided = [&] {
+    const bool ended = has_ended();  // then it says no more
+    std::istringstream lines{said()};
+    while (!found && std::getline(lines, line) && !lines.eof()) {
+      found = std::regex_search(line, wanted);
     }
-    std::this_thread::sleep_for(poll_interval);
-  }
-  ADD_FAILURE() << "no line with '" << text << "' came; only: " << contents(err_.get());
-  return {};
+    return found || ended;
+  };
+  EXPECT_TRUE(comes_true(is_decided) && found)
+      << "no line with '" << pattern << "' came; only: " << said();
+  return line;
+}
+
+bool Process::has_ended() const {
+  siginfo_t info{};
+  return ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+         info.si_pid == pid_;
+}
+
+std::string Process::said() const {
+  return contents(err_.get());
 }
 
 std::chrono::milliseconds Process::cpu_time() const {

@@ -37,8 +37,9 @@ class Process {
   /// Waits for its end; a program that does not end in time is a failure of the test.
   Result wait(std::chrono::seconds timeout = std::chrono::seconds{120});
 
-  /// Waits until its standard error has a line that contains `text` and returns that line.
-  std::string wait_for_line(const std::string& text);
+  /// Waits until its standard error has a line in which the regular expression `pattern` is found,
+  /// and returns that line.
+  std::string wait_for_line(const std::string& pattern);
   void kill() noexcept;
 
   [[nodiscard]] pid_t pid() const noexcept { return pid_; }
@@ -48,6 +49,11 @@ class Process {
   [[nodiscard]] long memory(const std::string& field) const;
 
  private:
+  /// Whether it is there to be waited for only.
+  [[nodiscard]] bool has_ended() const;
+  /// Its standard error so far.
+  [[nodiscard]] std::string said() const;
+
   UniqueFd out_;
   UniqueFd err_;
   pid_t pid_ = -1;

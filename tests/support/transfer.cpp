@@ -3,7 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <cstdlib>
+#include <fstream>
+
+#include "comes_true.hpp"
 
 namespace dmawire::test {
 namespace {
@@ -15,6 +19,18 @@ std::string program() {
 #else
   return "uring_app";
 #endif
+}
+
+/// What the cards of a process's network namespace have received.
+std::uint64_t bytes_that_came(pid_t pid) {
+  std::ifstream file{"/proc/" + std::to_string(pid) + "/net/dev"};
+  std::uint64_t sum = 0;
+  for (std::string line; std::getline(file, line);) {
+    if (const auto colon = line.find(':'); colon != std::string::npos) {
+      sum += std::stoull(line.substr(colon + 1));
+    }
+  }
+  return sum;
 }
 
 }  // namespace
@@ -37,6 +53,16 @@ Words send_command(const std::string& host, const std::string& port, const Words
 Stream::Stream(const Words& sending, const Words& receiving)
     : receiver_{receiving, "dst"},
       sender_{send_command("192.0.2.2", receiver_.port(), sending), {.netns = "src"}} {}
+
+void Stream::wait_for_frames() {
+  sender_.wait_for_line("^[1-9][0-9]* captured, ");
+}
+
+void Stream::wait_for_traffic() {
+  constexpr std::uint64_t some = 16 * 1024;
+  const std::uint64_t before = bytes_that_came(receiver().pid());
+  EXPECT_TRUE(comes_true([&] { return bytes_that_came(receiver().pid()) >= before + some; }));
+}
 
 void Stream::finish(int sender_status, int receiver_status) {
   const Process::Result sender = sender_.wait();

@@ -39,6 +39,11 @@ class Stream {
   Process& sender() noexcept { return sender_; }
   Process& receiver() noexcept { return receiver_.process(); }
 
+  /// Waits until the sender, which was told --verbose, says that it has captured something.
+  void wait_for_frames();
+  /// Waits until some more has come over the wire.
+  void wait_for_traffic();
+
   /// Waits for both ends, and takes their reports.
   void finish(int sender_status = 0, int receiver_status = 0);
 

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "abi.hpp"
+#include "comes_true.hpp"
 #include "guest.hpp"
 #include "loopback.hpp"
 #include "mapped.hpp"
@@ -75,9 +76,7 @@ TEST(Node, IsForRootAndItsGroupAlone) {
 
 TEST(Node, IsGivenToItsGroupByUdev) {
   Process daemon{{"bash", "-c", "exec -a systemd-udevd udevadm"}};
-  for (int tries = 100; access("/run/udev/control", F_OK) != 0 && tries > 0; --tries) {
-    usleep(50'000);
-  }
+  ASSERT_TRUE(comes_true([] { return access("/run/udev/control", F_OK) == 0; }));
   ASSERT_EQ(unload_dmawire(), 0);
   ASSERT_EQ(load_dmawire(), 0);
   const Process::Result settled = run({"udevadm", "settle", "--timeout=60"});

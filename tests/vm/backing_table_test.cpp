@@ -19,6 +19,7 @@
 
 #include "../support/abi.hpp"
 #include "../support/capturing.hpp"
+#include "../support/comes_true.hpp"
 #include "../support/edu_card.hpp"
 #include "../support/given_memory.hpp"
 #include "../support/guest.hpp"
@@ -215,10 +216,9 @@ std::string after_kill(const Kind& kind, const std::string& driver) {
   EXPECT_EQ(waitpid(child, &status, 0), child);
   EXPECT_TRUE(WIFSIGNALED(status));
   // Rings and what waits for its pages go a little later.
-  for (int tries = 0; tries < 200 && module_info().out_buffers != before; ++tries)
-    usleep(20'000);
-  EXPECT_EQ(module_info().out_buffers, before);
-  return module_info().out_buffers == before ? "gone" : "left";
+  const bool is_gone = comes_true([&] { return module_info().out_buffers == before; });
+  EXPECT_TRUE(is_gone);
+  return is_gone ? "gone" : "left";
 }
 
 std::string cell(int error, bool in_place = false) {

@@ -11,6 +11,7 @@
 #include <iterator>
 
 #include "../support/abi.hpp"
+#include "../support/comes_true.hpp"
 #include "../support/guest.hpp"
 #include "../support/leak_check.hpp"
 #include "../support/mapped.hpp"
@@ -94,8 +95,7 @@ class MemoryCgroup : public testing::Test {
   }
 
   void TearDown() override {
-    for (int tries = 50; rmdir(path_.c_str()) != 0 && errno == EBUSY && tries > 0; --tries)
-      usleep(20'000);
+    EXPECT_TRUE(comes_true([this] { return rmdir(path_.c_str()) == 0 || errno != EBUSY; }));
   }
 
   [[nodiscard]] uint64_t current() const {
@@ -146,9 +146,8 @@ TEST_F(MemoryCgroup, IsChargedForEveryPageAndGetsEveryPageBack) {
     return static_cast<int64_t>(left) < static_cast<int64_t>(2 * kMiB) ? 0 : 4;
   });
   EXPECT_EQ(status, 0);
-  for (int tries = 50; current() > kMiB && tries > 0; --tries)
-    usleep(20'000);
-  EXPECT_LE(current(), kMiB) << "what the dead child left";
+  EXPECT_TRUE(comes_true([this] { return current() <= kMiB; }))
+      << "the dead child left " << current() << " bytes";
 }
 
 TEST(Buffer, KilledCreatorStopsAllocatingAndLeavesNothing) {

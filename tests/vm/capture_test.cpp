@@ -25,6 +25,7 @@
 #include "abi.hpp"
 #include "call_witness.hpp"
 #include "capturing.hpp"
+#include "comes_true.hpp"
 #include "edu_card.hpp"
 #include "given_memory.hpp"
 #include "guest.hpp"
@@ -80,18 +81,17 @@ class DeviceStream : public Stream {
 void expect_free() {
   const Device device;
   const FramePool pool = make_capture_pool(device, 1, 4096);
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds{10};
-  for (;;) {
+  EXPECT_TRUE(comes_true([&] {
     try {
       EXPECT_FALSE(device.detach(device.attach(pool.buffers()[0].fd())));
-      return;
+      return true;
     } catch (const Error& error) {
-      if (error.code() != EBUSY || std::chrono::steady_clock::now() > deadline) {
+      if (error.code() != EBUSY) {
         throw;
       }
-      std::this_thread::sleep_for(std::chrono::milliseconds{10});
+      return false;
     }
-  }
+  }));
 }
 
 TEST(Capture, InfoTellsWhatTheDeviceCan) {
@@ -233,7 +233,7 @@ TEST(Capture, TouchesNoByteOfThePayload) {
   const CallWitness copies{copies_payload};
   const CallWitness sums{sums_payload};
   DeviceStream stream{{"--rate", many(1000), "--verbose"}};
-  stream.sender().wait_for_line(" captured, ");
+  stream.wait_for_frames();
   const MappedDmaBufs mapped{stream.sender().pid()};
   ASSERT_EQ(::kill(stream.sender().pid(), SIGINT), 0);
   ASSERT_NO_FATAL_FAILURE(stream.finish());
@@ -299,7 +299,7 @@ TEST(Capture, CountsExactlyWhatTheDeviceHadNoRoomFor) {
 TEST(Capture, StopsOnASignalWithASummary) {
   for (const int signal : {SIGINT, SIGTERM}) {
     DeviceStream stream{{"--rate", many(500), "--size", "4K", "--verbose"}};
-    stream.sender().wait_for_line(" captured, ");
+    stream.wait_for_frames();
     ASSERT_EQ(::kill(stream.sender().pid(), signal), 0);
     ASSERT_NO_FATAL_FAILURE(stream.finish());
     stream.expect_adds_up();
@@ -345,7 +345,7 @@ TEST(Capture, IsKilledMidStreamAndLeavesTheDeviceFree) {
 
 TEST(Capture, SaysSoWhenTheReceiverGoesAway) {
   DeviceStream stream{{"--verbose"}};
-  stream.sender().wait_for_line(" captured, ");
+  stream.wait_for_frames();
   stream.receiver().kill();
   ASSERT_NO_FATAL_FAILURE(stream.finish(1, 128 + SIGKILL));
   EXPECT_NE(stream.complaint.find("the receiver closed the connection"), std::string::npos)
@@ -373,7 +373,7 @@ TEST(Capture, GoesOnWhenAStalledReceiverReadsAgain) {
 
 TEST(Capture, GoesOnWhenThePulledCableIsBack) {
   DeviceStream stream{{"--frames", many(4000), "--rate", many(2000), "--size", "16K", "--verbose"}};
-  stream.sender().wait_for_line(" captured, ");
+  stream.wait_for_frames();
   {
     PulledCable cable;
     std::this_thread::sleep_for(std::chrono::milliseconds{700});
@@ -384,7 +384,7 @@ TEST(Capture, GoesOnWhenThePulledCableIsBack) {
 
 TEST(Capture, IsForOneProgramAtATime) {
   DeviceStream stream{{"--rate", "100", "--size", "4K", "--verbose"}};
-  stream.sender().wait_for_line(" captured, ");
+  stream.wait_for_frames();
   DeviceStream second{{"--frames", "1"}};
   const Process::Result result = second.sender().wait();
   EXPECT_EQ(result.status, 1);
@@ -452,7 +452,7 @@ TEST_F(CaptureFromCard, DeliversEveryFrame) {
 
 TEST_F(CaptureFromCard, UnboundInMidStreamIsSaidToBeGone) {
   DeviceStream stream{{"--size", "4K", "--verbose"}, {}, *number_};
-  stream.sender().wait_for_line(" captured, ");
+  stream.wait_for_frames();
   EXPECT_TRUE(card_.unbind());
   expect_ends(stream, "the device is gone");
   EXPECT_TRUE(card_.bind());
@@ -460,7 +460,7 @@ TEST_F(CaptureFromCard, UnboundInMidStreamIsSaidToBeGone) {
 
 TEST_F(CaptureFromCard, CutOffInMidStreamIsSaidToHaveFailed) {
   DeviceStream stream{{"--size", "4K", "--verbose"}, {}, *number_};
-  stream.sender().wait_for_line(" captured, ");
+  stream.wait_for_frames();
   card_.cut_off();
   expect_ends(stream, "the device failed");
 }

@@ -31,6 +31,7 @@
 #include "../support/pulled_cable.hpp"
 #include "../support/slot_ring.hpp"
 #include "../support/transfer.hpp"
+#include "comes_true.hpp"
 
 namespace dmawire::test {
 namespace {
@@ -188,12 +189,11 @@ class Forked {
   /// Until it has become a reader: then it has read something.
   void await_reader() {
     EXPECT_EQ(write(go_.get(), "x", 1), 1);
-    int unread = 1;
-    for (int tries = 2000; unread != 0 && tries > 0; --tries) {
-      usleep(5'000);
+    EXPECT_TRUE(comes_true([this] {
+      int unread = 1;
       ioctl(go_.get(), FIONREAD, &unread);
-    }
-    EXPECT_EQ(unread, 0) << "it does not read";
+      return unread == 0;
+    })) << "it does not read";
   }
   /// Lets it go on, to its end; its wait status.
   int wait() {

@@ -91,6 +91,17 @@ class InjectCapture : public Inject {
  protected:
   static constexpr uint32_t frame = 16 * kPage;
 
+  void SetUp() override {
+    Inject::SetUp();
+    if (IsSkipped() || HasFatalFailure())
+      return;
+    // The fence of what was last given stays with the buffer, and holds the module.
+    make_attached();
+    EXPECT_EQ(give(), 0);
+    take_back(true);
+    detach();
+  }
+
   void make_attached() { ASSERT_EQ(queue_.attach(buffer_.get(), &index_), 0); }
   int give() { return queue_.give(index_, 0, frame); }
   /// What is given comes back, once; then the queue is as it was.

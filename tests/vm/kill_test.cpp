@@ -36,6 +36,7 @@
 #include "../support/pass_fd.hpp"
 #include "../support/slot_ring.hpp"
 #include "../support/vgem.hpp"
+#include "comes_true.hpp"
 
 namespace dmawire::test {
 namespace {
@@ -353,21 +354,15 @@ class Kill : public testing::Test {
   }
 
   void await_acts(unsigned count) const {
-    const auto deadline = Clock::now() + 20s;
-    while (progress_->acts < count && Clock::now() < deadline)
-      std::this_thread::sleep_for(200us);
-    EXPECT_GE(progress_->acts, count) << "the worker does not get on";
+    EXPECT_TRUE(comes_true([&] { return progress_->acts >= count; }))
+        << "the worker does not get on";
   }
 
   void expect_nothing_left() {
-    const auto deadline = Clock::now() + 20s;
-    while (module_info().out_buffers != 0 && Clock::now() < deadline)
-      std::this_thread::sleep_for(2ms);
-    ASSERT_EQ(module_info().out_buffers, 0U);
+    ASSERT_TRUE(comes_true([] { return module_info().out_buffers == 0; }));
     ASSERT_EQ(module_info().out_bytes, 0U);
     int error = 0;
-    while ((error = unload_dmawire()) == EWOULDBLOCK && Clock::now() < deadline)
-      std::this_thread::sleep_for(2ms);
+    ASSERT_TRUE(comes_true([&] { return (error = unload_dmawire()) != EWOULDBLOCK; }));
     ASSERT_EQ(error, 0) << strerror(error);
     ASSERT_EQ(load_dmawire(), 0);
   }

@@ -15,6 +15,7 @@
 #include "abi.hpp"
 #include "capture_queue.hpp"
 #include "capturing.hpp"
+#include "comes_true.hpp"
 #include "guest.hpp"
 #include "mapped.hpp"
 #include "slot_ring.hpp"
@@ -402,9 +403,7 @@ TEST_F(UringCapture, TheEndOfTheRingStopsTheDevice) {
     ring_.submit([&](io_uring_sqe* sqe) { prepare(sqe, &captures_[i], i); });
   ASSERT_EQ(queue_.start(1), 0);
   ring_.end();
-  for (int tries = 100; queue_.status().out_given > 0 && tries > 0; --tries)
-    std::this_thread::sleep_for(50ms);
-  EXPECT_EQ(queue_.status().out_given, 0u);
+  EXPECT_TRUE(comes_true([this] { return queue_.status().out_given == 0; }));
   EXPECT_EQ(queue_.status().out_running, 0u);
 }
 
@@ -418,9 +417,7 @@ TEST_F(UringCapture, AProcessMayBeKilledInTheMiddleOfIt) {
     return raise(SIGKILL);
   });
   EXPECT_EQ(status, 128 + SIGKILL);
-  for (int tries = 100; queue_.status().out_given > 0 && tries > 0; --tries)
-    std::this_thread::sleep_for(50ms);
-  EXPECT_EQ(queue_.status().out_given, 0u);
+  EXPECT_TRUE(comes_true([this] { return queue_.status().out_given == 0; }));
   EXPECT_EQ(queue_.start(), 0) << "the file is still ours and can capture again";
 }
 

@@ -235,7 +235,7 @@ TEST(Share, EndsOnASignalAndItsClientsWithIt) {
   for (const int signal : {SIGINT, SIGTERM}) {
     Owner owner{{"--device", "0", "--rate", many(500), "--size", "4K"}};
     Importer importer{{"--check-frames"}};
-    std::this_thread::sleep_for(std::chrono::milliseconds{500});
+    importer.wait_for_traffic();
     ASSERT_EQ(::kill(owner.process().pid(), signal), 0);
     ASSERT_NO_FATAL_FAILURE(importer.finish());
     EXPECT_EQ(importer.received["bad"], 0);
@@ -258,7 +258,7 @@ TEST(Share, GoesOnWhenAClientLeavesOnASignal) {
   Owner owner{{"--device", "0", "--rate", many(500), "--size", "4K"}};
   for (int round = 0; round < 2; ++round) {
     Importer importer{{"--check-frames"}};
-    std::this_thread::sleep_for(std::chrono::milliseconds{500});
+    importer.wait_for_traffic();
     ASSERT_EQ(::kill(importer.sender().pid(), SIGINT), 0);
     ASSERT_NO_FATAL_FAILURE(importer.finish());
     EXPECT_EQ(importer.received["bad"], 0);
@@ -273,7 +273,7 @@ TEST(Share, GoesOnWhenAClientLeavesOnASignal) {
 TEST(Share, IsMissedByItsClientsWhenItIsKilled) {
   Owner owner{{"--device", "0", "--rate", many(500), "--size", "4K"}};
   Importer importer{{"--check-frames"}};
-  std::this_thread::sleep_for(std::chrono::milliseconds{500});
+  importer.wait_for_traffic();
   owner.process().kill();
   ASSERT_NO_FATAL_FAILURE(importer.finish(1));
   EXPECT_NE(importer.complaint.find("its owner is gone without a word"), std::string::npos)
@@ -339,7 +339,7 @@ TEST(Share, TellsItsClientsThatItsDeviceIsGone) {
   ASSERT_TRUE(number);
   Owner owner{{"--device", std::to_string(*number), "--size", "4K"}};
   Importer importer{{"--check-frames"}};
-  std::this_thread::sleep_for(std::chrono::seconds{1});
+  importer.wait_for_traffic();
   EXPECT_TRUE(card.unbind());
   ASSERT_NO_FATAL_FAILURE(importer.finish(1));
   EXPECT_NE(importer.complaint.find("its device or file failed"), std::string::npos)

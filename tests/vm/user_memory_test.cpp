@@ -24,6 +24,7 @@
 #include "../support/pass_fd.hpp"
 #include "../support/slot_ring.hpp"
 #include "../support/vgem.hpp"
+#include "comes_true.hpp"
 
 namespace dmawire::test {
 namespace {
@@ -394,8 +395,7 @@ TEST_F(UserMemory, OutlivesItsProcessAndIsCountedUntilItIsGone) {
   EXPECT_EQ(may_pin(3 * kPage), 0);
   buffer.reset();
   // The ring that it was read through goes in the background.
-  for (int tries = 100; module_info().out_buffers > 0 && tries > 0; --tries)
-    usleep(50'000);
+  EXPECT_TRUE(comes_true([] { return module_info().out_buffers == 0; }));
   EXPECT_EQ(may_pin(16 * kPage), 0);
 }
 

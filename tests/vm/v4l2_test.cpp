@@ -180,7 +180,7 @@ TEST_P(Video, RecordsTheFramesThatItSends) {
 
 TEST_P(Video, ASignalStopsIt) {
   VideoStream transfer{node_, kSmall, {"--verbose"}};
-  transfer.sender().wait_for_line(" captured, ");
+  transfer.wait_for_frames();
   ::kill(transfer.sender().pid(), SIGINT);
   ASSERT_NO_FATAL_FAILURE(transfer.finish());
   EXPECT_GT(transfer.sent["captured"], 0);
@@ -189,7 +189,7 @@ TEST_P(Video, ASignalStopsIt) {
 
 TEST_P(Video, LeavesTheNodeToOtherProgramsThatLook) {
   VideoStream transfer{node_, kSmall, {"--verbose"}};
-  transfer.sender().wait_for_line(" captured, ");
+  transfer.wait_for_frames();
   EXPECT_EQ(run({"v4l2-ctl", "-d", node_, "--all"}).status, 0);
   EXPECT_EQ(run({"v4l2-ctl", "-d", node_, "--list-formats-ext"}).status, 0);
   const Process::Result second =
@@ -239,7 +239,7 @@ TEST_P(Video, GoesOnAfterDamagedAndLostFrames) {
   const std::string picture = reference(kSmall, 1).front();
   set("percentage_of_dropped_buffers=30");
   VideoStream transfer{node_, kSmall, {"--frames", "100", "--verbose"}};
-  transfer.sender().wait_for_line(" captured, ");
+  transfer.wait_for_frames();
   set("inject_v4l2_buf_flag_error=1");
   ASSERT_NO_FATAL_FAILURE(transfer.finish());
   EXPECT_EQ(transfer.sent["failed"], 1) << transfer.sent;
@@ -249,7 +249,7 @@ TEST_P(Video, GoesOnAfterDamagedAndLostFrames) {
 
 TEST_P(Video, SendsWhatItHasWhenTheCameraFails) {
   VideoStream transfer{node_, kSmall, {"--verbose"}};
-  transfer.sender().wait_for_line(" captured, ");
+  transfer.wait_for_frames();
   set("inject_fatal_streaming_error=1");
   ASSERT_NO_FATAL_FAILURE(transfer.finish(1));
   EXPECT_NE(transfer.complaint.find("no frame is good any more"), std::string::npos)
@@ -272,7 +272,7 @@ TEST_P(Video, SaysWhyTheCameraDoesNotBegin) {
 
 TEST_P(Video, SendsWhatItHasWhenTheCameraIsPulledOut) {
   VideoStream transfer{node_, kSmall, {"--verbose"}};
-  transfer.sender().wait_for_line(" captured, ");
+  transfer.wait_for_frames();
   set("disconnect=1");
   ASSERT_NO_FATAL_FAILURE(transfer.finish(1));
   EXPECT_NE(transfer.complaint.find("the camera is gone"), std::string::npos) << transfer.complaint;
@@ -379,7 +379,7 @@ TEST_P(MovingVideo, ArrivesInOrder) {
 /// to.
 TEST_P(MovingVideo, IsNotWrittenToWhileTheNetworkHasIt) {
   VideoStream transfer{node_, kSmall, {"--frames", "80", "--buffers", "4", "--verbose"}, rate()};
-  transfer.sender().wait_for_line(" captured, ");
+  transfer.wait_for_frames();
   ::kill(transfer.receiver().pid(), SIGSTOP);
   std::this_thread::sleep_for(std::chrono::milliseconds{45'000} / rate());
   ::kill(transfer.receiver().pid(), SIGCONT);
