@@ -13,11 +13,11 @@
 #include <filesystem>
 #include <vector>
 
-#include "../support/abi.hpp"
-#include "../support/guest.hpp"
-#include "../support/mapped.hpp"
-#include "../support/vgem.hpp"
-#include "../support/vivid.hpp"
+#include "abi.hpp"
+#include "guest.hpp"
+#include "mapped.hpp"
+#include "vgem.hpp"
+#include "vivid.hpp"
 
 namespace dmawire::test {
 namespace {

@@ -17,17 +17,17 @@
 #include <string>
 #include <vector>
 
-#include "../support/abi.hpp"
-#include "../support/capturing.hpp"
-#include "../support/comes_true.hpp"
-#include "../support/edu_card.hpp"
-#include "../support/given_memory.hpp"
-#include "../support/guest.hpp"
-#include "../support/loop_disk.hpp"
-#include "../support/loopback.hpp"
-#include "../support/mapped.hpp"
-#include "../support/slot_ring.hpp"
-#include "../support/vgem.hpp"
+#include "abi.hpp"
+#include "capturing.hpp"
+#include "comes_true.hpp"
+#include "edu_card.hpp"
+#include "given_memory.hpp"
+#include "guest.hpp"
+#include "loop_disk.hpp"
+#include "loopback.hpp"
+#include "mapped.hpp"
+#include "slot_ring.hpp"
+#include "vgem.hpp"
 
 namespace dmawire::test {
 namespace {

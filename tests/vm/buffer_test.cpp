@@ -10,11 +10,11 @@
 #include <cstring>
 #include <iterator>
 
-#include "../support/abi.hpp"
-#include "../support/comes_true.hpp"
-#include "../support/guest.hpp"
-#include "../support/leak_check.hpp"
-#include "../support/mapped.hpp"
+#include "abi.hpp"
+#include "comes_true.hpp"
+#include "guest.hpp"
+#include "leak_check.hpp"
+#include "mapped.hpp"
 
 namespace dmawire::test {
 namespace {

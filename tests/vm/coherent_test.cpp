@@ -19,15 +19,15 @@
 
 #include <dmawire/stream.hpp>
 
-#include "../support/abi.hpp"
-#include "../support/capturing.hpp"
-#include "../support/edu_card.hpp"
-#include "../support/given_memory.hpp"
-#include "../support/guest.hpp"
-#include "../support/mapped.hpp"
-#include "../support/process.hpp"
-#include "../support/slot_ring.hpp"
-#include "../support/vgem.hpp"
+#include "abi.hpp"
+#include "capturing.hpp"
+#include "edu_card.hpp"
+#include "given_memory.hpp"
+#include "guest.hpp"
+#include "mapped.hpp"
+#include "process.hpp"
+#include "slot_ring.hpp"
+#include "vgem.hpp"
 
 namespace dmawire::test {
 namespace {

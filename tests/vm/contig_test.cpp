@@ -14,14 +14,14 @@
 #include <string>
 #include <vector>
 
-#include "../support/abi.hpp"
-#include "../support/capturing.hpp"
-#include "../support/given_memory.hpp"
-#include "../support/guest.hpp"
-#include "../support/mapped.hpp"
-#include "../support/slot_ring.hpp"
-#include "../support/vgem.hpp"
+#include "abi.hpp"
+#include "capturing.hpp"
 #include "comes_true.hpp"
+#include "given_memory.hpp"
+#include "guest.hpp"
+#include "mapped.hpp"
+#include "slot_ring.hpp"
+#include "vgem.hpp"
 
 namespace dmawire::test {
 namespace {

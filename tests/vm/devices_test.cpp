@@ -14,13 +14,13 @@
 #include <thread>
 #include <vector>
 
-#include "../support/abi.hpp"
-#include "../support/call_witness.hpp"
-#include "../support/capturing.hpp"
-#include "../support/edu_card.hpp"
-#include "../support/given_memory.hpp"
-#include "../support/guest.hpp"
+#include "abi.hpp"
+#include "call_witness.hpp"
+#include "capturing.hpp"
 #include "comes_true.hpp"
+#include "edu_card.hpp"
+#include "given_memory.hpp"
+#include "guest.hpp"
 
 namespace dmawire::test {
 namespace {

@@ -21,17 +21,17 @@
 #include <string>
 #include <utility>
 
-#include "../support/abi.hpp"
-#include "../support/cards.hpp"
-#include "../support/guest.hpp"
-#include "../support/holdings.hpp"
-#include "../support/loopback.hpp"
-#include "../support/mapped.hpp"
-#include "../support/process.hpp"
-#include "../support/pulled_cable.hpp"
-#include "../support/slot_ring.hpp"
-#include "../support/transfer.hpp"
+#include "abi.hpp"
+#include "cards.hpp"
 #include "comes_true.hpp"
+#include "guest.hpp"
+#include "holdings.hpp"
+#include "loopback.hpp"
+#include "mapped.hpp"
+#include "process.hpp"
+#include "pulled_cable.hpp"
+#include "slot_ring.hpp"
+#include "transfer.hpp"
 
 namespace dmawire::test {
 namespace {

@@ -11,14 +11,14 @@
 #include <cstring>
 #include <vector>
 
-#include "../support/abi.hpp"
-#include "../support/guest.hpp"
-#include "../support/held_pages.hpp"
-#include "../support/leak_check.hpp"
-#include "../support/loopback.hpp"
-#include "../support/mapped.hpp"
-#include "../support/slot_ring.hpp"
-#include "../support/vgem.hpp"
+#include "abi.hpp"
+#include "guest.hpp"
+#include "held_pages.hpp"
+#include "leak_check.hpp"
+#include "loopback.hpp"
+#include "mapped.hpp"
+#include "slot_ring.hpp"
+#include "vgem.hpp"
 
 namespace dmawire::test {
 namespace {

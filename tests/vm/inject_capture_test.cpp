@@ -9,12 +9,12 @@
 #include <optional>
 #include <string>
 
-#include "../support/abi.hpp"
-#include "../support/capture_queue.hpp"
-#include "../support/capturing.hpp"
-#include "../support/edu_card.hpp"
-#include "../support/inject.hpp"
-#include "../support/slot_ring.hpp"
+#include "abi.hpp"
+#include "capture_queue.hpp"
+#include "capturing.hpp"
+#include "edu_card.hpp"
+#include "inject.hpp"
+#include "slot_ring.hpp"
 
 namespace dmawire::test {
 namespace {

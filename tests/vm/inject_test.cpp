@@ -15,14 +15,14 @@
 #include <optional>
 #include <string>
 
-#include "../support/abi.hpp"
-#include "../support/given_memory.hpp"
-#include "../support/guest.hpp"
-#include "../support/inject.hpp"
-#include "../support/loopback.hpp"
-#include "../support/mapped.hpp"
-#include "../support/slot_ring.hpp"
-#include "../support/vgem.hpp"
+#include "abi.hpp"
+#include "given_memory.hpp"
+#include "guest.hpp"
+#include "inject.hpp"
+#include "loopback.hpp"
+#include "mapped.hpp"
+#include "slot_ring.hpp"
+#include "vgem.hpp"
 
 namespace dmawire::test {
 namespace {

@@ -16,10 +16,10 @@
 #include <thread>
 #include <vector>
 
-#include "../support/abi.hpp"
-#include "../support/guest.hpp"
-#include "../support/holdings.hpp"
-#include "../support/mapped.hpp"
+#include "abi.hpp"
+#include "guest.hpp"
+#include "holdings.hpp"
+#include "mapped.hpp"
 
 namespace dmawire::test {
 namespace {

@@ -7,10 +7,10 @@
 #include <array>
 #include <cerrno>
 
-#include "../support/abi.hpp"
-#include "../support/loopback.hpp"
-#include "../support/mapped.hpp"
-#include "../support/slot_ring.hpp"
+#include "abi.hpp"
+#include "loopback.hpp"
+#include "mapped.hpp"
+#include "slot_ring.hpp"
 
 namespace dmawire::test {
 namespace {

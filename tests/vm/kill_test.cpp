@@ -27,16 +27,16 @@
 #include <thread>
 #include <utility>
 
-#include "../support/abi.hpp"
-#include "../support/cards.hpp"
-#include "../support/guest.hpp"
-#include "../support/leak_check.hpp"
-#include "../support/loopback.hpp"
-#include "../support/mapped.hpp"
-#include "../support/pass_fd.hpp"
-#include "../support/slot_ring.hpp"
-#include "../support/vgem.hpp"
+#include "abi.hpp"
+#include "cards.hpp"
 #include "comes_true.hpp"
+#include "guest.hpp"
+#include "leak_check.hpp"
+#include "loopback.hpp"
+#include "mapped.hpp"
+#include "pass_fd.hpp"
+#include "slot_ring.hpp"
+#include "vgem.hpp"
 
 namespace dmawire::test {
 namespace {

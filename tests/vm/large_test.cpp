@@ -17,14 +17,14 @@
 #include <string>
 #include <vector>
 
-#include "../support/abi.hpp"
-#include "../support/call_timer.hpp"
-#include "../support/given_memory.hpp"
-#include "../support/guest.hpp"
-#include "../support/held_pages.hpp"
-#include "../support/loopback.hpp"
-#include "../support/mapped.hpp"
-#include "../support/slot_ring.hpp"
+#include "abi.hpp"
+#include "call_timer.hpp"
+#include "given_memory.hpp"
+#include "guest.hpp"
+#include "held_pages.hpp"
+#include "loopback.hpp"
+#include "mapped.hpp"
+#include "slot_ring.hpp"
 
 namespace dmawire::test {
 namespace {

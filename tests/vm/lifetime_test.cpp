@@ -12,11 +12,11 @@
 #include <cstring>
 #include <vector>
 
-#include "../support/abi.hpp"
-#include "../support/guest.hpp"
-#include "../support/mapped.hpp"
-#include "../support/pass_fd.hpp"
-#include "../support/vgem.hpp"
+#include "abi.hpp"
+#include "guest.hpp"
+#include "mapped.hpp"
+#include "pass_fd.hpp"
+#include "vgem.hpp"
 
 namespace dmawire::test {
 namespace {

@@ -12,9 +12,9 @@
 #include <cerrno>
 #include <cstring>
 
-#include "../support/abi.hpp"
-#include "../support/guest.hpp"
-#include "../support/mapped.hpp"
+#include "abi.hpp"
+#include "guest.hpp"
+#include "mapped.hpp"
 
 namespace dmawire::test {
 namespace {

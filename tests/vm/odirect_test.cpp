@@ -10,12 +10,12 @@
 #include <memory>
 #include <tuple>
 
-#include "../support/abi.hpp"
-#include "../support/given_memory.hpp"
-#include "../support/guest.hpp"
-#include "../support/loop_disk.hpp"
-#include "../support/mapped.hpp"
-#include "../support/slot_ring.hpp"
+#include "abi.hpp"
+#include "given_memory.hpp"
+#include "guest.hpp"
+#include "loop_disk.hpp"
+#include "mapped.hpp"
+#include "slot_ring.hpp"
 
 namespace dmawire::test {
 namespace {

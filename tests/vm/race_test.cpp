@@ -18,13 +18,13 @@
 #include <thread>
 #include <vector>
 
-#include "../support/abi.hpp"
-#include "../support/capture_queue.hpp"
-#include "../support/guest.hpp"
-#include "../support/holdings.hpp"
-#include "../support/mapped.hpp"
-#include "../support/slot_ring.hpp"
-#include "../support/vgem.hpp"
+#include "abi.hpp"
+#include "capture_queue.hpp"
+#include "guest.hpp"
+#include "holdings.hpp"
+#include "mapped.hpp"
+#include "slot_ring.hpp"
+#include "vgem.hpp"
 
 namespace dmawire::test {
 namespace {

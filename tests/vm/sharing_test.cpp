@@ -11,12 +11,12 @@
 #include <numeric>
 #include <tuple>
 
-#include "../support/abi.hpp"
-#include "../support/call_witness.hpp"
-#include "../support/cards.hpp"
-#include "../support/guest.hpp"
-#include "../support/mapped.hpp"
-#include "../support/slot_ring.hpp"
+#include "abi.hpp"
+#include "call_witness.hpp"
+#include "cards.hpp"
+#include "guest.hpp"
+#include "mapped.hpp"
+#include "slot_ring.hpp"
 
 namespace dmawire::test {
 namespace {

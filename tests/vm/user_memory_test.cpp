@@ -15,16 +15,16 @@
 #include <cstring>
 #include <vector>
 
-#include "../support/abi.hpp"
-#include "../support/capturing.hpp"
-#include "../support/edu_card.hpp"
-#include "../support/given_memory.hpp"
-#include "../support/guest.hpp"
-#include "../support/mapped.hpp"
-#include "../support/pass_fd.hpp"
-#include "../support/slot_ring.hpp"
-#include "../support/vgem.hpp"
+#include "abi.hpp"
+#include "capturing.hpp"
 #include "comes_true.hpp"
+#include "edu_card.hpp"
+#include "given_memory.hpp"
+#include "guest.hpp"
+#include "mapped.hpp"
+#include "pass_fd.hpp"
+#include "slot_ring.hpp"
+#include "vgem.hpp"
 
 namespace dmawire::test {
 namespace {
