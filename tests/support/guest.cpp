@@ -19,6 +19,8 @@
 
 #include <dmawire/unique_fd.hpp>
 
+#include "comes_true.hpp"
+
 namespace dmawire::test {
 namespace {
 
@@ -139,6 +141,13 @@ int load_dmawire() {
   if (!file.valid() || syscall(SYS_finit_module, file.get(), "", 0) != 0)
     return errno;
   return access("/dev/dmawire0", F_OK) == 0 ? 0 : errno;
+}
+
+void expect_reloads() {
+  int error = 0;
+  EXPECT_TRUE(comes_true([&] { return (error = unload_dmawire()) != EWOULDBLOCK; }));
+  ASSERT_EQ(error, 0) << strerror(error);
+  ASSERT_EQ(load_dmawire(), 0);
 }
 
 }  // namespace dmawire::test

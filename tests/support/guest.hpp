@@ -59,10 +59,14 @@ int in_child(const std::function<int()>& body);
 /// Loads a module of the kernel's; false if it has none of that name.
 bool load_kernel_module(const std::string& name);
 
-/// rmmod dmawire: its errno, or 0.
+/// rmmod dmawire: its errno, or 0. The last buffer is counted as gone a moment before it lets go of
+/// the module.
 int unload_dmawire();
 
 /// insmod dmawire, and waits for the device node.
 int load_dmawire();
+
+/// Unloads dmawire as soon as nobody holds it any more, and loads it again.
+void expect_reloads();
 
 }  // namespace dmawire::test

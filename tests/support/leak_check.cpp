@@ -78,21 +78,12 @@ void LeakCheck::OnTestSuiteStart(const testing::TestSuite&) {
 }
 
 void LeakCheck::OnTestStart(const testing::TestInfo&) {
-  const dmawire_info before = module_info();
-  buffers_ = before.out_buffers;
-  bytes_ = before.out_bytes;
+  holdings_ = Holdings::now();
   lseek(kernel_log_.get(), 0, SEEK_END);
 }
 
 void LeakCheck::OnTestEnd(const testing::TestInfo&) {
-  dmawire_info after = {};
-  // The kernel takes the rings of a process that ended down in the background.
-  EXPECT_TRUE(comes_true([&] {
-    after = module_info();
-    return after.out_buffers == buffers_;
-  })) << after.out_buffers
-      << " buffers instead of " << buffers_;
-  EXPECT_EQ(after.out_bytes, bytes_) << "bytes are left";
+  EXPECT_EQ(holdings_.settled(), holdings_);
   EXPECT_EQ(new_complaints(), "") << "in the kernel's log";
 }
 

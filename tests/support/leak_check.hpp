@@ -8,13 +8,15 @@
 
 #include <dmawire/unique_fd.hpp>
 
+#include "holdings.hpp"
+
 namespace dmawire::test {
 
 /// As much memory is free, or soon will be, as was @p before @p user used it.
 void expect_free_memory(uint64_t before, const std::string& user);
 
-/// After every test: the module holds what it held before, and the kernel has complained about
-/// nothing. After every suite: free memory is back.
+/// After every test: nothing is held that was not held before, and the kernel has complained about
+/// nothing. So the next one begins with a module at rest. After every suite: free memory is back.
 class LeakCheck : public testing::EmptyTestEventListener {
  public:
   LeakCheck();
@@ -29,8 +31,7 @@ class LeakCheck : public testing::EmptyTestEventListener {
   std::string new_complaints();
 
   UniqueFd kernel_log_;
-  uint64_t buffers_ = 0;
-  uint64_t bytes_ = 0;
+  Holdings holdings_;
   uint64_t free_memory_ = 0;
 };
 

@@ -77,8 +77,7 @@ TEST(Node, IsForRootAndItsGroupAlone) {
 TEST(Node, IsGivenToItsGroupByUdev) {
   Process daemon{{"bash", "-c", "exec -a systemd-udevd udevadm"}};
   ASSERT_TRUE(comes_true([] { return access("/run/udev/control", F_OK) == 0; }));
-  ASSERT_EQ(unload_dmawire(), 0);
-  ASSERT_EQ(load_dmawire(), 0);
+  ASSERT_NO_FATAL_FAILURE(expect_reloads());
   const Process::Result settled = run({"udevadm", "settle", "--timeout=60"});
   EXPECT_EQ(settled.status, 0) << settled.err;
   struct stat info = {};

@@ -219,8 +219,7 @@ TEST_P(Contig, HoldsTheModuleAsLongAsItLives) {
     EXPECT_EQ(unload_dmawire(), EWOULDBLOCK);
     EXPECT_TRUE(page.is_intact());
   }
-  EXPECT_TRUE(comes_true([] { return unload_dmawire() == 0; }));
-  ASSERT_EQ(load_dmawire(), 0);
+  ASSERT_NO_FATAL_FAILURE(expect_reloads());
   if (!is_cma())
     EXPECT_TRUE(page.is_intact());
 }

@@ -13,11 +13,9 @@
 
 #include <array>
 #include <atomic>
-#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <exception>
 #include <new>
 #include <optional>
@@ -361,10 +359,7 @@ class Kill : public testing::Test {
   void expect_nothing_left() {
     ASSERT_TRUE(comes_true([] { return module_info().out_buffers == 0; }));
     ASSERT_EQ(module_info().out_bytes, 0U);
-    int error = 0;
-    ASSERT_TRUE(comes_true([&] { return (error = unload_dmawire()) != EWOULDBLOCK; }));
-    ASSERT_EQ(error, 0) << strerror(error);
-    ASSERT_EQ(load_dmawire(), 0);
+    expect_reloads();
   }
 
   Offer offer_ = {};
