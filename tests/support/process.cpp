@@ -154,14 +154,32 @@ std::chrono::milliseconds Process::cpu_time() const {
   return std::chrono::milliseconds{(user + system) * 1000 / ::sysconf(_SC_CLK_TCK)};
 }
 
-long Process::memory(const std::string& field) const {
+std::string Process::status(const std::string& field) const {
   std::ifstream file{"/proc/" + std::to_string(pid_) + "/status"};
   for (std::string line; std::getline(file, line);) {
     if (line.starts_with(field + ":")) {
-      return std::stol(line.substr(field.size() + 1)) * 1024;
+      return line.substr(field.size() + 1);
     }
   }
-  return -1;
+  ADD_FAILURE() << "process " << pid_ << " has no " << field;
+  return "0";
+}
+
+long Process::memory(const std::string& field) const {
+  return std::stol(status(field)) * 1024;
+}
+
+bool Process::blocks(int signal) const {
+  return (std::stoull(status("SigBlk"), nullptr, 16) >> (signal - 1) & 1) != 0;
+}
+
+void Process::wait_until_idle() const {
+  EXPECT_TRUE(comes_true([this] {
+    const auto before = cpu_time();
+    std::this_thread::sleep_for(std::chrono::milliseconds{500});
+    return cpu_time() == before;
+  })) << "process "
+      << pid_ << " does not come to rest";
 }
 
 InNamespace::InNamespace(const std::string& name)

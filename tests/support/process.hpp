@@ -47,8 +47,14 @@ class Process {
   [[nodiscard]] std::chrono::milliseconds cpu_time() const;
   /// A field of /proc/PID/status in bytes.
   [[nodiscard]] long memory(const std::string& field) const;
+  /// Whether a signal of this number has to wait until it wants it.
+  [[nodiscard]] bool blocks(int signal) const;
+  /// Waits until it uses no CPU time for half a second: all it can do is done.
+  void wait_until_idle() const;
 
  private:
+  /// A field of /proc/PID/status.
+  [[nodiscard]] std::string status(const std::string& field) const;
   /// Whether it is there to be waited for only.
   [[nodiscard]] bool has_ended() const;
   /// Its standard error so far.

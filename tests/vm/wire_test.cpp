@@ -20,6 +20,7 @@
 
 #include "abi.hpp"
 #include "call_witness.hpp"
+#include "comes_true.hpp"
 #include "given_memory.hpp"
 #include "guest.hpp"
 #include "process.hpp"
@@ -304,19 +305,6 @@ std::size_t drain(int socket) {
   return total;
 }
 
-/// Waits half a minute at most for half a second in which `process` does nothing.
-void wait_until_idle(const Process& process) {
-  auto before = process.cpu_time();
-  for (int tries = 0; tries < 60; ++tries) {
-    std::this_thread::sleep_for(std::chrono::milliseconds{500});
-    const auto now = process.cpu_time();
-    if (now == before) {
-      return;
-    }
-    before = now;
-  }
-}
-
 TEST_P(WirePath, WaitsForAStalledReceiverWithoutSpinningOrGrowing) {
   const std::size_t total = scaled(64 * kMebibyte);
   const PatternSource source{total};
@@ -326,7 +314,7 @@ TEST_P(WirePath, WaitsForAStalledReceiverWithoutSpinningOrGrowing) {
                  {.netns = "src", .input = source.fd()}};
   const UniqueFd connection = receiver.accept();
 
-  wait_until_idle(sender);  // every buffer is full
+  sender.wait_until_idle();  // every buffer is full
   const auto cpu_before = sender.cpu_time();
   const long memory_before = sender.memory("VmRSS");
   std::this_thread::sleep_for(std::chrono::seconds{1});
@@ -355,13 +343,12 @@ TEST_P(WirePath, SaysSoWhenThePeerGoesAwayMidTransfer) {
 
 TEST(Strangers, NetcatReceivesWhatWeSend) {
   Process netcat{{"nc.openbsd", "-l", "192.0.2.2", "7001"}, {.netns = "dst"}};
-  Process::Result result{.status = -1};
-  for (int tries = 0; tries < 50 && result.status != 0; ++tries) {  // until it listens
+  Process::Result result{};
+  EXPECT_TRUE(comes_true([&] {  // it listens
     result =
         Process{send_command("192.0.2.2", "7001", {"--file", sample}), {.netns = "src"}}.wait();
-    std::this_thread::sleep_for(std::chrono::milliseconds{100});
-  }
-  EXPECT_EQ(result.status, 0) << result.err;
+    return result.status == 0;
+  })) << result.err;
   const std::string received = netcat.wait().out;
   std::ifstream file{sample, std::ios::binary};
   const std::string sent{std::istreambuf_iterator<char>{file}, {}};
