@@ -145,7 +145,7 @@ int load_dmawire() {
 
 void expect_reloads() {
   int error = 0;
-  EXPECT_TRUE(comes_true([&] { return (error = unload_dmawire()) != EWOULDBLOCK; }));
+  ASSERT_TRUE(comes_true([&] { return (error = unload_dmawire()) != EWOULDBLOCK; }));
   ASSERT_EQ(error, 0) << strerror(error);
   ASSERT_EQ(load_dmawire(), 0);
 }
