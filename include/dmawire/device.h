@@ -13,7 +13,8 @@
  *	start()		begin to capture; the transfers follow
  *	submit()	here is room for one frame: program the hardware, or keep
  *			it in a list until the hardware has time
- *	stop()		the hardware touches no memory when this returns
+ *	stop()		the hardware touches no memory when this returns; if it
+ *			cannot be stopped, dmawire_device_wedged()
  *
  *	dmawire_transfer_done()		a frame is complete
  *	dmawire_transfer_failed()	this frame went wrong
@@ -21,14 +22,28 @@
  *
  * OWNERSHIP. A transfer is the driver's from submit() until it calls one of the
  * first two, or stop() returns: then the core takes back what is left. Before
- * submit() the memory has been made ready for the device to write; done() makes
- * it ready for the CPU, so the device must have written its last byte by then.
+ * submit() the memory has been synced for the device; done() syncs the bytes of the
+ * frame for the CPU, so the device must have written its last byte by then.
  * Drivers do no DMA mapping and no syncing of their own.
+ *
+ * CONTEXT. start() and stop() may sleep. submit() is atomic: it is called under a
+ * spinlock, with interrupts enabled, and orders transfers. The functions that a
+ * driver calls back may be called with the driver's own locks held, from process,
+ * softirq and interrupt context; on PREEMPT_RT, where the core's locks sleep, not
+ * under a raw spinlock and not from a handler that is not threaded.
  *
  * RULES. Transfers may be completed in any order, each once, with no more bytes
  * than it has room for, and not after stop() has returned. A driver that breaks
  * a rule gets a message in the log, and its device is failed: what it captured
  * cannot be trusted. See docs/writing-a-driver.md.
+ *
+ * FENCES. A driver whose device never takes longer than some time from one
+ * completion to the next, while it has transfers, may state that time
+ * (max_interval_ms). User space can then ask for fences (DMAWIRE_ATTACH_FENCES),
+ * which other drivers wait for. In exchange stop() is on the path that signals
+ * fences: it allocates no memory but with GFP_NOWAIT, takes no lock that is held
+ * over other allocations, and flushes no work but of WQ_MEM_RECLAIM workqueues. A
+ * device that does not keep the time is stopped.
  */
 #ifndef DMAWIRE_DEVICE_H
 #define DMAWIRE_DEVICE_H
@@ -80,17 +95,16 @@ struct dmawire_frame {
 /**
  * struct dmawire_device_ops - what a driver does for the core
  * @start: begin to capture @rate frames a second, or, if that is 0, as the
- *	device pleases; the next frame has sequence 0. May sleep. 0 or a negative
- *	errno, which user space gets.
+ *	device pleases; the next frame has sequence 0. May sleep. May call
+ *	dmawire_device_failed(). 0 or a negative errno, which user space gets.
  * @stop: cease to capture. May sleep. When it returns neither device nor driver
- *	touch any transfer any more, and the driver has forgotten those it had.
- *	Only called after a start() that succeeded.
- * @submit: take a transfer. May sleep, but user space waits meanwhile. May
- *	complete transfers, this one too. 0, or a negative errno and the transfer
- *	is not taken.
+ *	touch any transfer any more, and the driver has forgotten those it had; or
+ *	it has called dmawire_device_wedged(), and is called again later. Only
+ *	called after a start() that succeeded.
+ * @submit: take a transfer. Atomic. 0, or a negative errno and the transfer is not
+ *	taken: user space gets it back with EIO.
  *
- * The core calls one at a time, all in process context. Submit is only called
- * between start and stop.
+ * The core calls one at a time. submit() is only called between start() and stop().
  */
 struct dmawire_device_ops {
 	int (*start)(struct dmawire_device *device, u32 rate);
@@ -109,6 +123,9 @@ struct dmawire_device_ops {
  * @max_segments: most segments of a transfer, 1 for a device without
  *	scatter-gather; 0 means no limit
  * @max_rate: most frames a second it can be told to make; 0 if it cannot be told
+ * @max_interval_ms: longest time from one completion to the next, in milliseconds,
+ *	while the driver has transfers; 0 if none can be stated, and then there are no
+ *	fences
  * @frame_headers: its frames begin with struct dmawire_frame_header
  * @cpu_fills: no device writes but the CPU, by @vaddr of the transfers; there
  *	are no segments then
@@ -124,6 +141,7 @@ struct dmawire_device_params {
 	unsigned int alignment;
 	unsigned int max_segments;
 	u32 max_rate;
+	unsigned int max_interval_ms;
 	bool frame_headers;
 	bool cpu_fills;
 };
@@ -133,6 +151,7 @@ dmawire_device_register(struct device *parent,
 			const struct dmawire_device_params *params);
 void dmawire_device_unregister(struct dmawire_device *device);
 void dmawire_device_failed(struct dmawire_device *device);
+void dmawire_device_wedged(struct dmawire_device *device);
 
 void *dmawire_device_priv(const struct dmawire_device *device);
 

@@ -39,11 +39,14 @@
  *   EDQUOT     the buffer would exceed the limit of this open file or of the
  *              module (parameters max_bytes_per_open and max_bytes), or, if its
  *              memory is the caller's and pinned, the caller's RLIMIT_MEMLOCK
- *   EACCES     the memory given would be written, and the caller may not write it
+ *   EACCES     the memory given would be written, and the caller may not write it;
+ *              or the file is open for reading only, see below
  *   EPERM      the memory given could be taken away again
  *   ENOMEM     no memory, none in one piece if that was asked for, or none
  *              within the caller's memory cgroup
- *   EINTR      the caller was killed while memory was being allocated
+ *   EINTR      the caller was killed while memory was being allocated or the device
+ *              was being started or stopped; to queue a range with a fence, and to
+ *              take one: a signal came
  *   EMFILE     the caller has no free file descriptor
  *   ENFILE     the system has no free file
  *   EBADF      the descriptor given is not open
@@ -59,6 +62,10 @@
  *   EIO        the device failed; or its driver broke a rule (see the log), and
  *              nothing is taken until STOP or START
  *   ECANCELED  the capture was ended before the device had done it
+ *
+ * A file that is open for reading only answers INFO, QUERY and STATUS, and fills and
+ * empties slots of rings (DMAWIRE_URING_CMD_REGISTER). All else needs one that is open
+ * for reading and writing (EACCES).
  *
  * OWNERSHIP AND LIFETIME
  *
@@ -107,13 +114,25 @@
  * bounce buffers have been dealt with when a range comes back, so it can be read
  * or sent at once; nothing of DMA_BUF_IOCTL_SYNC is needed for it.
  *
- * While a range of a dma-buf is the device's, the dma-buf has a write fence:
- * poll(2) for reading on its descriptor and DMA_BUF_IOCTL_EXPORT_SYNC_FILE wait
- * until what was given by then has come back.
+ * A dma-buf that is attached with DMAWIRE_ATTACH_FENCES has a write fence for each
+ * range that has been submitted to the device, which runs: poll(2) for reading on its
+ * descriptor, DMA_BUF_IOCTL_EXPORT_SYNC_FILE and other drivers wait until the range has
+ * come back. A range that is given before START has none until then. The fences of a
+ * dma-buf signal in the order in which its ranges were submitted; one whose range did
+ * not come back filled carries EIO, ECANCELED, ENODEV, or ETIMEDOUT if the device
+ * stopped making progress: it is stopped first, and its ranges come back with EIO. In
+ * turn the device gets such a range only when all fences that other drivers have put
+ * on the dma-buf by then have signaled; ranges given later may overtake it. Without
+ * the flag the dma-buf's fences are neither made nor waited for.
  *
  * Each frame has a sequence number. Where it is larger than that of the frame
  * before plus one, frames were lost in between for want of a range to put them:
- * out_lost says how many, and the count of struct dmawire_status includes them.
+ * out_lost says how many, and the count of struct dmawire_status includes them. A
+ * device may complete frames in another order; one that comes after a later frame is
+ * taken off that count again.
+ *
+ * A device that fails ends its run: all that is given comes back with EIO, and giving
+ * answers EIO until STOP or START. So does suspending the machine.
  *
  * If the device goes away (its driver is unbound, it is unplugged) all that is
  * given comes back with ENODEV and everything but taking and detaching answers
@@ -436,10 +455,19 @@ struct dmawire_query {
 #define DMAWIRE_QUERY_SIZE_V1 136
 #define DMAWIRE_IOC_QUERY _IO(DMAWIRE_IOC_MAGIC, 0x02)
 
+/*
+ * A flag of struct dmawire_attach: fences, both ways, for drivers that share the
+ * dma-buf; see CAPTURE above. Only for devices of which a time is known in which they
+ * make progress (EOPNOTSUPP). GIVE then waits for the dma-buf's reservation lock, which
+ * any driver may hold for a while that has the dma-buf; DMAWIRE_URING_CMD_CAPTURE does
+ * so in a worker of io_uring.
+ */
+#define DMAWIRE_ATTACH_FENCES 0x1
+
 /**
  * struct dmawire_attach - ioctl(DMAWIRE_IOC_ATTACH)
  * @size: sizeof(struct dmawire_attach)
- * @flags: must be 0
+ * @flags: DMAWIRE_ATTACH_FENCES or 0
  * @fd: a dma-buf of ours, not DMAWIRE_TO_DEVICE
  * @out_index: names it in what follows; the smallest number that is free
  *
@@ -448,8 +476,8 @@ struct dmawire_query {
  * is attached once at a time, so that no two devices write to the same page.
  *
  * Errors: EINVAL (also: the dma-buf's direction), E2BIG, EFAULT, EBADF, EXDEV,
- * EBUSY, EOPNOTSUPP (also: it does not end with a cache line, or it is another
- * device's own memory, see CREATE),
+ * EBUSY, EOPNOTSUPP (also: it does not end with a cache line, it is another
+ * device's own memory, see CREATE, or the device has no fences), EACCES,
  * ENODEV, ENOMEM (also: no room in the IOMMU or for bounce buffers), EIO (the
  * device cannot reach the memory).
  */
@@ -473,7 +501,7 @@ struct dmawire_attach {
  * Unmaps a dma-buf from the device. What of it has come back and was not taken
  * yet can still be taken.
  *
- * Errors: EINVAL (also: no such index), E2BIG, EFAULT, EBUSY.
+ * Errors: EINVAL (also: no such index), E2BIG, EFAULT, EBUSY, EACCES.
  */
 struct dmawire_detach {
 	__u32 size;
@@ -494,11 +522,12 @@ struct dmawire_detach {
  * @reserved: must be 0
  *
  * Starts the device and its counts anew: the first frame has sequence 0. Ranges
- * may have been given before and may be given later.
+ * may have been given before and may be given later. Waits for a stop that is in
+ * progress. A range given before whose fence cannot be published comes back with EIO.
  *
  * Errors: EINVAL (also: a rate too high for the device), E2BIG, EFAULT, EBUSY
- * (also: it runs already), EOPNOTSUPP (also: a rate it cannot be told), ENODEV,
- * ENOMEM, EIO.
+ * (also: it runs already), EOPNOTSUPP (also: a rate it cannot be told), EACCES, EINTR,
+ * ENODEV, ENOMEM, EIO.
  */
 struct dmawire_start {
 	__u32 size;
@@ -518,7 +547,7 @@ struct dmawire_start {
  * Stops the device, if it runs, and returns when it touches no memory any more.
  * What was given and not filled comes back with ECANCELED.
  *
- * Errors: EINVAL, E2BIG, EFAULT, EBUSY, EOPNOTSUPP.
+ * Errors: EINVAL, E2BIG, EFAULT, EBUSY, EACCES, EINTR.
  */
 struct dmawire_stop {
 	__u32 size;
@@ -542,7 +571,8 @@ struct dmawire_stop {
  *
  * Errors: EINVAL (also: no such index, range outside the dma-buf, not of the
  * device's alignment, or of more segments than it can take), E2BIG, EFAULT,
- * EBUSY, EAGAIN, EOPNOTSUPP, ENODEV, ENOMEM, EIO.
+ * EBUSY, EAGAIN, EACCES, ENODEV, EIO; with DMAWIRE_ATTACH_FENCES also ENOMEM, EINTR.
+ * Without that flag it does not sleep.
  */
 struct dmawire_give {
 	__u32 size;
@@ -573,7 +603,7 @@ struct dmawire_give {
  * device was done with them. Waits for one unless the file is O_NONBLOCK.
  *
  * Errors: EINVAL, E2BIG, EFAULT (the range is lost to the caller, not to the
- * system), EAGAIN, EBUSY, EOPNOTSUPP, EINTR (a signal came), ECANCELED (nothing
+ * system), EAGAIN, EBUSY, EACCES, EINTR (a signal came), ECANCELED (nothing
  * is given, so that waiting would never end), ENODEV (the same, and the device is
  * gone).
  */
@@ -602,7 +632,7 @@ struct dmawire_take {
  * @out_failed: ranges that came back with EIO
  * @out_canceled: ranges that came back with ECANCELED or ENODEV
  * @out_given: ranges that are the device's now
- * @out_running: 1 between START and STOP
+ * @out_running: 1 from START until the device is stopped, by STOP or a failure
  *
  * Any open file may ask.
  *
@@ -650,7 +680,7 @@ struct dmawire_status {
  * dma-buf: other parts of it may be a device's. Ranges that were given to a device
  * and have come back (TAKE) need neither.
  *
- * Errors: EINVAL (also: no such part), E2BIG, EFAULT, EBADF, EXDEV.
+ * Errors: EINVAL (also: no such part), E2BIG, EFAULT, EBADF, EXDEV, EACCES.
  */
 struct dmawire_sync {
 	__u32 size;
@@ -695,9 +725,10 @@ struct dmawire_frame_header {
  *
  * An IORING_OP_URING_CMD on an open /dev/dmawireN, with the command in 'cmd_op'
  * and the address of its struct in 'addr'; all other fields of the SQE that the
- * operation does not define must be 0. The struct follows the rules above and is
- * read before io_uring_enter() returns, unless IOSQE_ASYNC, a link or a drain
- * delays the request: then it must stay until the completion. The result is 0 or
+ * operation does not define, 'cmd' among them, must be 0 (EINVAL). The struct follows
+ * the rules above and is read before io_uring_enter() returns, unless IOSQE_ASYNC, a
+ * link, a drain or DMAWIRE_ATTACH_FENCES delays the request: then it must stay until
+ * the completion. The result is 0 or
  * a negative error of the list above, or one of these:
  *
  *   EBUSY       the slot holds a buffer already; to unregister: it holds one that
@@ -790,10 +821,12 @@ struct dmawire_uring_unregister {
  * out_* fields are written before it is posted, if the result is not negative
  * and the process still has its memory.
  *
- * The end of the ring, or of the task that made the request, stops the device
- * (see STOP) if that has the range, so that everything comes back. Canceling a
- * single request (IORING_OP_ASYNC_CANCEL) is not possible: a device that writes
- * cannot be told to spare one range, and io_uring has no way to ask. STOP is.
+ * The end of the ring, or of the task that made the request, cancels the request and
+ * no other: it completes with ECANCELED. A range that the device has by then stays the
+ * device's (giving it again: EBUSY) until the device is done with it or stopped, and
+ * its frame is counted as canceled. The device goes on until STOP, or the last close
+ * of the file that owns it. A single request cannot be canceled
+ * (IORING_OP_ASYNC_CANCEL): io_uring has no way to ask.
  */
 struct dmawire_uring_capture {
 	__u32 size;

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Captures between driver and user space: how a transfer is completed, whether the
- * driver may complete it, and what has to happen before anyone sees the data.
+ * Completion of captures: checks of the driver, sync for the CPU, counts, fences,
+ * and the wake-up of user space.
  */
-#include <linux/dma-buf.h>
+#include <linux/dma-fence.h>
+#include <linux/jiffies.h>
 #include <linux/lockdep.h>
+#include <linux/minmax.h>
 #include <linux/module.h>
 #include <linux/poll.h>
+#include <linux/rcupdate.h>
 
 #include "capture.h"
 #include "fence.h"
@@ -26,59 +29,112 @@ void dmawire_capture_move(struct dmawire_capture *capture,
 		list_add_tail(&capture->node, list);
 }
 
-/* Makes what is ENDING ready for the CPU and gives it to whom it belongs. */
-void dmawire_capture_bring_back(struct dmawire_capture *capture, s32 result)
+/* Runs under the queue's lock. Returns the waiter to be called without it. */
+static struct dmawire_waiter *dmawire_capture_finish(struct dmawire_capture *capture,
+						     s32 result)
 {
 	struct dmawire_queue *queue = capture->queue;
 	struct dmawire_waiter *waiter = capture->waiter;
-	struct dmawire_fence *fences;
-	unsigned long flags;
 
-	dmawire_target_sync_for_cpu(capture->target, &capture->range);
-	trace_dmawire_back(&capture->taken, result);
+	lockdep_assert_held(&queue->lock);
 
-	spin_lock_irqsave(&queue->lock, flags);
 	capture->taken.result = result;
-	dmawire_target_release(capture->target, &capture->range);
-	fences = dmawire_fence_leave(capture->target, capture->fence);
+	if (!capture->is_wedged)
+		dmawire_target_release(capture->target, &capture->range);
 	capture->target = NULL;
-	queue->counts.given--;
+	capture->fence = NULL;
+	if (!--queue->counts.given)
+		wake_up_all(&queue->idle);
+	queue->progress = jiffies;
+	if (capture->is_orphan) {
+		dmawire_capture_move(capture, DMAWIRE_FREE, &queue->free);
+		return NULL;
+	}
 	if (result >= 0)
 		queue->counts.captured++;
 	else if (result == -EIO)
 		queue->counts.failed++;
 	else
 		queue->counts.canceled++;
-	dmawire_capture_move(capture, DMAWIRE_BACK, waiter ? NULL : &queue->back);
+	dmawire_capture_move(capture, DMAWIRE_DONE, waiter ? NULL : &queue->done);
+	return waiter;
+}
+
+/**
+ * dmawire_capture_complete - hand a range back to user space
+ * @capture: COMPLETING, owned by the caller
+ * @result: bytes of the frame, which are synced for the CPU; or a negative errno,
+ *	and nothing is synced
+ *
+ * Any context. The caller holds the queue, or an RCU read lock.
+ */
+void dmawire_capture_complete(struct dmawire_capture *capture, s32 result)
+{
+	const struct dmawire_range written = {
+		.offset = capture->range.offset,
+		.length = max(result, 0),
+	};
+	struct dmawire_queue *queue = capture->queue;
+	struct dmawire_fence *fences = NULL;
+	struct dmawire_waiter *waiter;
+	unsigned long flags;
+	int error;
+
+	if (written.length)
+		dmawire_target_sync_for_cpu(capture->target, &written);
+	trace_dmawire_back(&capture->taken, result);
+
+	spin_lock_irqsave(&queue->lock, flags);
+	error = queue->error == -ETIMEDOUT && result < 0 ? -ETIMEDOUT : min(result, 0);
+	if (capture->fence)
+		fences = dmawire_fence_complete(capture->target, capture->fence, error);
+	waiter = dmawire_capture_finish(capture, result);
 	spin_unlock_irqrestore(&queue->lock, flags);
 
 	dmawire_fence_signal(fences);
 	if (waiter)
-		waiter->back(waiter, capture);
-	wake_up_interruptible_poll(&queue->wait, EPOLLIN | EPOLLRDNORM);
+		waiter->done(waiter);
+	wake_up_poll(&queue->wait, EPOLLIN | EPOLLRDNORM);
 }
 
-/* Nothing that the driver captures in this run can be trusted any more. */
-static void complain(struct dmawire_queue *queue, const char *what)
+/**
+ * dmawire_queue_set_error - end the run of a device
+ * @queue: the device's
+ * @error: -EIO, or -ETIMEDOUT, which fences carry
+ * @what: what the log says of the driver
+ *
+ * Any context. The ender stops the device and completes all that is queued.
+ */
+void dmawire_queue_set_error(struct dmawire_queue *queue, int error,
+			     const char *what)
 {
 	lockdep_assert_held(&queue->lock);
 
-	if (queue->broken)
+	if (queue->error)
 		return;
-	WRITE_ONCE(queue->broken, true);
+	WRITE_ONCE(queue->error, error);
 	pr_err("dmawire: driver %s %s; its run ends\n", queue->params.name, what);
-	schedule_work(&queue->ender);
+	dmawire_queue_work(queue, &queue->ender);
 }
 
-/* Any context. */
+/* Any context. A failure inside start() is kept until that has returned. */
 void dmawire_queue_fail(struct dmawire_queue *queue)
 {
 	unsigned long flags;
 
 	spin_lock_irqsave(&queue->lock, flags);
-	if (queue->running)
-		complain(queue, "says that its device failed");
+	if (queue->run == DMAWIRE_RUNNING || queue->run == DMAWIRE_STARTING)
+		dmawire_queue_set_error(queue, -EIO, "says that its device failed");
 	spin_unlock_irqrestore(&queue->lock, flags);
+}
+
+/* The driver's stop() could not stop the device. */
+void dmawire_queue_set_wedged(struct dmawire_queue *queue)
+{
+	spin_lock_irq(&queue->lock);
+	queue->is_wedged = true;
+	WRITE_ONCE(queue->error, -EIO);
+	spin_unlock_irq(&queue->lock);
 }
 
 static struct dmawire_capture *to_capture(const struct dmawire_transfer *transfer)
@@ -86,57 +142,85 @@ static struct dmawire_capture *to_capture(const struct dmawire_transfer *transfe
 	return container_of(transfer, struct dmawire_capture, transfer);
 }
 
-/* What is wrong with how the driver completes @capture, or NULL. */
-static const char *find_fault(const struct dmawire_capture *capture,
-			      const struct dmawire_frame *frame)
+/* Returns the rule that the driver breaks if it completes @capture, or NULL. */
+static const char *dmawire_capture_check(const struct dmawire_capture *capture,
+					 const struct dmawire_frame *frame)
 {
-	const struct dmawire_queue *queue = capture->queue;
-
-	if (capture->state != DMAWIRE_DEVICE)
-		return queue->running ? "completed a transfer that it did not have" :
-					"completed a transfer after it was stopped";
+	if (capture->state != DMAWIRE_ACTIVE)
+		return capture->queue->run == DMAWIRE_STOPPED ?
+			       "completed a transfer after it was stopped" :
+			       "completed a transfer that it did not have";
 	if (frame && frame->length > capture->transfer.length)
 		return "claims more bytes than the transfer has room for";
-	if (frame && frame->sequence < queue->next_sequence)
-		return "went back in its sequence numbers";
 	return NULL;
 }
 
-/* What user space will learn of a frame, and what was lost before it. */
-static void note(struct dmawire_capture *capture,
-		 const struct dmawire_frame *frame)
+/*
+ * A frame that completes after a later one was counted as lost with that, and is
+ * not lost after all.
+ */
+static void dmawire_capture_record(struct dmawire_capture *capture,
+				   const struct dmawire_frame *frame)
 {
 	struct dmawire_queue *queue = capture->queue;
-	u64 lost = frame->sequence - queue->next_sequence;
+	u64 lost = 0;
 
 	lockdep_assert_held(&queue->lock);
 
-	queue->next_sequence = frame->sequence + 1;
-	queue->counts.lost += lost;
+	if (frame->sequence >= queue->next_sequence) {
+		lost = frame->sequence - queue->next_sequence;
+		queue->next_sequence = frame->sequence + 1;
+		queue->counts.lost += lost;
+	} else if (queue->counts.lost) {
+		queue->counts.lost--;
+	}
 	capture->taken.sequence = frame->sequence;
 	capture->taken.timestamp = frame->timestamp;
 	capture->taken.lost = min(lost, U32_MAX);
 }
 
-/* Takes it away from the driver. False if that must not complete it. */
-static bool take_away(struct dmawire_capture *capture,
-		      const struct dmawire_frame *frame)
+/* Takes @capture from the driver. False if that must not complete it. */
+static bool dmawire_capture_begin_complete(struct dmawire_capture *capture,
+					   const struct dmawire_frame *frame)
 {
 	struct dmawire_queue *queue = capture->queue;
 	const char *fault;
 	unsigned long flags;
 
 	spin_lock_irqsave(&queue->lock, flags);
-	fault = find_fault(capture, frame);
+	fault = dmawire_capture_check(capture, frame);
 	if (fault) {
-		complain(queue, fault);
+		dmawire_queue_set_error(queue, -EIO, fault);
 	} else {
 		if (frame)
-			note(capture, frame);
-		dmawire_capture_move(capture, DMAWIRE_ENDING, NULL);
+			dmawire_capture_record(capture, frame);
+		if (capture->fence)
+			queue->nr_fenced--;
+		dmawire_capture_move(capture, DMAWIRE_COMPLETING, NULL);
 	}
 	spin_unlock_irqrestore(&queue->lock, flags);
 	return !fault;
+}
+
+/*
+ * The read lock keeps the queue until the last access: unregistering waits for a
+ * grace period after stop().
+ */
+static void dmawire_transfer_complete(struct dmawire_transfer *transfer,
+				      const struct dmawire_frame *frame)
+{
+	struct dmawire_capture *capture = to_capture(transfer);
+	bool in_signalling = dma_fence_begin_signalling();
+	s32 result = -EIO;
+
+	rcu_read_lock();
+	if (dmawire_capture_begin_complete(capture, frame)) {
+		if (frame && !READ_ONCE(capture->queue->error))
+			result = frame->length;
+		dmawire_capture_complete(capture, result);
+	}
+	rcu_read_unlock();
+	dma_fence_end_signalling(in_signalling);
 }
 
 /**
@@ -164,16 +248,13 @@ EXPORT_SYMBOL_GPL(dmawire_transfer_segment);
  * @transfer: where it is; not the driver's any more
  * @frame: what it is
  *
- * The device has written its last byte of it. Any context.
+ * The device has written its last byte of it. Process, softirq or interrupt context;
+ * on PREEMPT_RT not under a raw spinlock, nor in a handler that is not threaded.
  */
 void dmawire_transfer_done(struct dmawire_transfer *transfer,
 			   const struct dmawire_frame *frame)
 {
-	struct dmawire_capture *capture = to_capture(transfer);
-
-	if (take_away(capture, frame))
-		dmawire_capture_bring_back(capture, READ_ONCE(capture->queue->broken) ?
-					    -EIO : (s32)frame->length);
+	dmawire_transfer_complete(transfer, frame);
 }
 EXPORT_SYMBOL_GPL(dmawire_transfer_done);
 
@@ -182,13 +263,11 @@ EXPORT_SYMBOL_GPL(dmawire_transfer_done);
  * @transfer: where it should have been; not the driver's any more
  *
  * User space gets it back with EIO. The device does not write to it any more. If a
- * frame is lost by this its sequence number stays unused. Any context.
+ * frame is lost by this its sequence number stays unused. Context as for
+ * dmawire_transfer_done().
  */
 void dmawire_transfer_failed(struct dmawire_transfer *transfer)
 {
-	struct dmawire_capture *capture = to_capture(transfer);
-
-	if (take_away(capture, NULL))
-		dmawire_capture_bring_back(capture, -EIO);
+	dmawire_transfer_complete(transfer, NULL);
 }
 EXPORT_SYMBOL_GPL(dmawire_transfer_failed);

@@ -3,15 +3,18 @@
  * Devices: drivers register them, and each is a node /dev/dmawireN that can be
  * opened.
  */
+#include <linux/atomic.h>
 #include <linux/cdev.h>
 #include <linux/device.h>
 #include <linux/err.h>
 #include <linux/fs.h>
 #include <linux/idr.h>
 #include <linux/log2.h>
+#include <linux/pm.h>
 #include <linux/poll.h>
 #include <linux/slab.h>
 #include <linux/string.h>
+#include <linux/wait.h>
 
 #include <dmawire/device.h>
 
@@ -42,6 +45,10 @@ struct dmawire_device {
 static dev_t dmawire_devt;
 static DEFINE_IDA(dmawire_minors);
 
+/* Devices that are not freed, the unregistered included. */
+static atomic_t dmawire_device_count;
+static DECLARE_WAIT_QUEUE_HEAD(dmawire_device_wait);
+
 static char *dmawire_devnode(const struct device *dev, umode_t *mode)
 {
 	/* Whoever may open it may take memory: root, and a group udev names. */
@@ -50,9 +57,22 @@ static char *dmawire_devnode(const struct device *dev, umode_t *mode)
 	return NULL;
 }
 
+/* Before the parent is suspended, since the node is its child. */
+static int dmawire_device_suspend(struct device *dev)
+{
+	struct dmawire_device *device =
+		container_of(dev, struct dmawire_device, dev);
+
+	dmawire_queue_suspend(device->queue);
+	return 0;
+}
+
+static DEFINE_SIMPLE_DEV_PM_OPS(dmawire_device_pm_ops, dmawire_device_suspend, NULL);
+
 static const struct class dmawire_class = {
 	.name = "dmawire",
 	.devnode = dmawire_devnode,
+	.pm = pm_sleep_ptr(&dmawire_device_pm_ops),
 };
 
 static int dmawire_device_fop_open(struct inode *inode, struct file *file)
@@ -113,6 +133,8 @@ static void dmawire_device_release(struct device *dev)
 		dmawire_queue_destroy(device->queue);
 	ida_free(&dmawire_minors, MINOR(dev->devt));
 	kfree(device);
+	if (atomic_dec_and_test(&dmawire_device_count))
+		wake_up_all(&dmawire_device_wait);
 }
 
 static struct dmawire_device *allocate(struct device *parent)
@@ -132,6 +154,7 @@ static struct dmawire_device *allocate(struct device *parent)
 	}
 
 	/* From here on the last put_device() frees the minor and the memory. */
+	atomic_inc(&dmawire_device_count);
 	device_initialize(&device->dev);
 	device->dev.class = &dmawire_class;
 	device->dev.parent = parent;
@@ -214,28 +237,48 @@ EXPORT_SYMBOL_GPL(dmawire_device_register);
  * Stops the device if it runs. What user space had given comes back to it with
  * ENODEV, and nothing is mapped for the device any more. Files that are open stay
  * so. May sleep. No callback is called when this has returned.
+ *
+ * A device that stays wedged keeps what is mapped for it: the driver must keep the
+ * struct device of its parent, too.
  */
 void dmawire_device_unregister(struct dmawire_device *device)
 {
 	cdev_device_del(&device->cdev, &device->dev);
-	dmawire_queue_shut(device->queue);
-	put_device(&device->dev);
+	if (dmawire_queue_shut(device->queue))
+		put_device(&device->dev);
 }
 EXPORT_SYMBOL_GPL(dmawire_device_unregister);
 
 /**
  * dmawire_device_failed - say that the device captures no more
- * @device: what failed between start() and stop()
+ * @device: what failed, at any time from the call of start() to that of stop()
  *
- * The driver has told the log why. The core calls stop() soon, from another
- * context, and user space gets everything back with EIO; then the device can be
- * started anew. Any context.
+ * The driver has told the log why. If start() succeeds, the core calls stop() soon
+ * after it, from another context, and user space gets everything back with EIO; then
+ * the device can be started anew. Context as for dmawire_transfer_done().
  */
 void dmawire_device_failed(struct dmawire_device *device)
 {
 	dmawire_queue_fail(device->queue);
 }
 EXPORT_SYMBOL_GPL(dmawire_device_failed);
+
+/**
+ * dmawire_device_wedged - report a device that cannot be stopped
+ * @device: the device, in its stop()
+ *
+ * The device may still write to transfers that it was given. The driver has told
+ * the log why, and completes none of them. User space gets them back with EIO, but
+ * their memory stays mapped for the device, attached and allocated. Each START,
+ * STOP and dmawire_device_unregister() calls stop() again: the device is started,
+ * and the memory is given back, once stop() returns without this call. If it never
+ * does, the memory is leaked.
+ */
+void dmawire_device_wedged(struct dmawire_device *device)
+{
+	dmawire_queue_set_wedged(device->queue);
+}
+EXPORT_SYMBOL_GPL(dmawire_device_wedged);
 
 /**
  * dmawire_device_priv - what the driver gave as priv
@@ -253,20 +296,33 @@ int dmawire_device_init(void)
 {
 	int ret;
 
-	ret = alloc_chrdev_region(&dmawire_devt, 0, DMAWIRE_MAX_DEVICES,
-				  "dmawire");
+	ret = dmawire_queue_init();
 	if (ret)
 		return ret;
 
+	ret = alloc_chrdev_region(&dmawire_devt, 0, DMAWIRE_MAX_DEVICES,
+				  "dmawire");
+	if (ret)
+		goto err_queue;
+
 	ret = class_register(&dmawire_class);
 	if (ret)
-		unregister_chrdev_region(dmawire_devt, DMAWIRE_MAX_DEVICES);
+		goto err_region;
+	return 0;
+
+err_region:
+	unregister_chrdev_region(dmawire_devt, DMAWIRE_MAX_DEVICES);
+err_queue:
+	dmawire_queue_exit();
 	return ret;
 }
 
+/* A kernel with DEBUG_KOBJECT_RELEASE frees devices late. */
 void dmawire_device_exit(void)
 {
+	wait_event(dmawire_device_wait, !atomic_read(&dmawire_device_count));
 	class_unregister(&dmawire_class);
 	unregister_chrdev_region(dmawire_devt, DMAWIRE_MAX_DEVICES);
 	ida_destroy(&dmawire_minors);
+	dmawire_queue_exit();
 }

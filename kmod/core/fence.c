@@ -1,156 +1,182 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Write fences: whoever looks at a dma-buf's reservation object learns that a
- * device writes to it, and can wait until it does not.
+ * Write fences of attachments with DMAWIRE_ATTACH_FENCES: one for each range that
+ * is submitted to the device, on the dma-buf's reservation object.
  *
- * A fence stands for several ranges, because adding one costs more than a frame
- * should; and for few enough that it signals soon while frames keep coming. The
- * fences of a dma-buf signal in the order in which they were added, as those of
- * one context must, whatever the order in which the device is done.
+ * The fences of an attachment are one context, so they signal in the order of their
+ * sequence numbers, whatever the order in which the device completes: a fence also
+ * waits for the one before it.
  */
 #include <linux/dma-buf.h>
 #include <linux/dma-fence.h>
 #include <linux/dma-resv.h>
+#include <linux/err.h>
 #include <linux/lockdep.h>
 #include <linux/module.h>
+#include <linux/rcupdate.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 
 #include "fence.h"
 #include "target.h"
 
-/* Most ranges that one fence stands for. */
-#define DMAWIRE_FENCE_RANGES 16
-
 /**
- * struct dmawire_fence - some ranges of a dma-buf that are the device's
- * @base: signals when they are not any more
+ * struct dmawire_fence - a range of a dma-buf that the device writes
+ * @base: signals when the range and all before it are complete
  * @base_lock: of @base
- * @ranges: how many it ever stood for
- * @pending: how many of them are not back, and one if the fence before has not
- *	signaled
- * @next: the fence after, which counts this one in @pending; then, when this one
- *	is done, what is to be signaled after it
+ * @pending: 1 for the range, and 1 for the fence before
+ * @next: the fence after, which counts this one in @pending; when this one is
+ *	complete, the fence to be signaled after it
  *
- * Protected by the target's lock. A reference belongs to the ranges.
+ * Protected by the target's lock. The range holds a reference.
  */
 struct dmawire_fence {
 	struct dma_fence base;
 	spinlock_t base_lock; /* of base */
-	unsigned int ranges;
 	unsigned int pending;
 	struct dmawire_fence *next;
 };
 
-static const char *get_name(struct dma_fence *fence)
+static const char *dmawire_fence_get_name(struct dma_fence *fence)
 {
 	return "dmawire";
 }
 
-static void release(struct dma_fence *fence)
+static void dmawire_fence_free(struct rcu_head *rcu)
 {
-	dma_fence_free(fence);
+	struct dma_fence *fence = container_of(rcu, struct dma_fence, rcu);
+
+	kfree(container_of(fence, struct dmawire_fence, base));
 	module_put(THIS_MODULE);
 }
 
-static const struct dma_fence_ops dmawire_fence_ops = {
-	.get_driver_name = get_name,
-	.get_timeline_name = get_name,
-	.release = release,
-};
-
-static struct dmawire_fence *join(struct dmawire_target *target)
+/*
+ * dma_fence_put() returns through this function into its caller, so the module is
+ * put after a grace period; dmawire_exit() waits for the callback.
+ */
+static void dmawire_fence_release(struct dma_fence *fence)
 {
-	struct dmawire_fence *fence = target->fence;
-
-	lockdep_assert_held(target->lock);
-
-	if (!fence || fence->ranges == DMAWIRE_FENCE_RANGES)
-		return NULL;
-	fence->ranges++;
-	fence->pending++;
-	return fence;
+	call_rcu(&fence->rcu, dmawire_fence_free);
 }
 
-static void follow(struct dmawire_target *target, struct dmawire_fence *fence)
-{
-	lockdep_assert_held(target->lock);
+static const struct dma_fence_ops dmawire_fence_ops = {
+	.get_driver_name = dmawire_fence_get_name,
+	.get_timeline_name = dmawire_fence_get_name,
+	.release = dmawire_fence_release,
+};
 
+static void dmawire_fence_follow(struct dmawire_target *target,
+				 struct dmawire_fence *fence)
+{
+	spin_lock_irq(target->lock);
 	if (target->fence) {
 		target->fence->next = fence;
 		fence->pending++;
 	}
 	target->fence = fence;
+	spin_unlock_irq(target->lock);
 }
 
-static struct dmawire_fence *create(struct dmawire_target *target)
+/* Keeps the fences that have to signal before the device may write. */
+static unsigned int dmawire_fence_filter(struct dma_fence **fences, unsigned int nr,
+					 u64 own_context)
 {
-	struct dmawire_fence *fence = kzalloc_obj(*fence, GFP_KERNEL_ACCOUNT);
+	unsigned int kept = 0;
 
-	if (!fence)
-		return NULL;
-	/* A fence outlives the dma-buf if someone made a sync_file of it. */
+	for (unsigned int i = 0; i < nr; i++) {
+		if (fences[i]->context == own_context ||
+		    dma_fence_is_signaled(fences[i]))
+			dma_fence_put(fences[i]);
+		else
+			fences[kept++] = fences[i];
+	}
+	return kept;
+}
+
+static void dmawire_fence_add(struct dmawire_target *target,
+			      struct dmawire_fence *fence)
+{
+	dma_resv_assert_held(target->dmabuf->resv);
+
+	/* A sync_file may outlive the dma-buf, and calls the ops. */
 	__module_get(THIS_MODULE);
 	spin_lock_init(&fence->base_lock);
 	dma_fence_init(&fence->base, &dmawire_fence_ops, &fence->base_lock,
 		       target->context, ++target->seqno);
-	fence->ranges = 1;
 	fence->pending = 1;
-	return fence;
+	dmawire_fence_follow(target, fence);
+	dma_resv_add_fence(target->dmabuf->resv, &fence->base, DMA_RESV_USAGE_WRITE);
 }
 
 /**
- * dmawire_fence_enter - say that one more range is to be the device's
- * @target: the dma-buf; its lock is not held, the queue's mutex is
+ * dmawire_fence_publish - add the fence of a range that is about to be submitted
+ * @target: the attachment
+ * @foreign: fences of others to wait for before it is submitted, each with a
+ *	reference, in an array to be freed with kfree(); NULL if there are none
+ * @nr_foreign: how many
  *
- * Return: the fence that stands for the range, for dmawire_fence_leave(), or NULL
- * if there is no memory.
+ * All allocation happens before the fence is published: from then on the range
+ * completes without any. May sleep, also on the reservation lock, interruptibly.
+ *
+ * Return: the fence, for dmawire_fence_complete(), or an ERR_PTR: -ENOMEM, -EINTR.
  */
-struct dmawire_fence *dmawire_fence_enter(struct dmawire_target *target)
+struct dmawire_fence *dmawire_fence_publish(struct dmawire_target *target,
+					    struct dma_fence ***foreign,
+					    unsigned int *nr_foreign)
 {
 	struct dma_resv *resv = target->dmabuf->resv;
 	struct dmawire_fence *fence;
+	int ret;
 
-	spin_lock_irq(target->lock);
-	fence = join(target);
-	spin_unlock_irq(target->lock);
-	if (fence)
-		return fence;
-
-	fence = create(target);
+	fence = kzalloc_obj(*fence, GFP_KERNEL_ACCOUNT);
 	if (!fence)
-		return NULL;
+		return ERR_PTR(-ENOMEM);
 
-	dma_resv_lock(resv, NULL);
-	if (dma_resv_reserve_fences(resv, 1)) {
-		dma_resv_unlock(resv);
-		/* Nobody has seen it. */
-		dma_fence_signal(&fence->base);
-		dma_fence_put(&fence->base);
-		return NULL;
+	if (dma_resv_lock_interruptible(resv, NULL)) {
+		ret = -EINTR;
+		goto err_free;
 	}
-	spin_lock_irq(target->lock);
-	follow(target, fence);
-	spin_unlock_irq(target->lock);
-	dma_resv_add_fence(resv, &fence->base, DMA_RESV_USAGE_WRITE);
+	ret = dma_resv_reserve_fences(resv, 1);
+	if (!ret)
+		ret = dma_resv_get_fences(resv, dma_resv_usage_rw(true), nr_foreign,
+					  foreign);
+	if (ret)
+		goto err_unlock;
+	*nr_foreign = dmawire_fence_filter(*foreign, *nr_foreign, target->context);
+	if (!*nr_foreign) {
+		kfree(*foreign);
+		*foreign = NULL;
+	}
+	dmawire_fence_add(target, fence);
 	dma_resv_unlock(resv);
 	return fence;
+
+err_unlock:
+	dma_resv_unlock(resv);
+err_free:
+	kfree(fence);
+	return ERR_PTR(ret);
 }
 
 /**
- * dmawire_fence_leave - say that a range is not the device's any more
- * @target: the dma-buf
- * @fence: what dmawire_fence_enter() gave for the range
+ * dmawire_fence_complete - the range of a fence is complete
+ * @target: the attachment
+ * @fence: of dmawire_fence_publish()
+ * @error: 0 or a negative errno that the fence carries
  *
- * Return: fences to be given to dmawire_fence_signal() without the lock, or NULL.
+ * Return: fences for dmawire_fence_signal() without the lock, or NULL if the fence
+ * waits for one before it.
  */
-struct dmawire_fence *dmawire_fence_leave(struct dmawire_target *target,
-					  struct dmawire_fence *fence)
+struct dmawire_fence *dmawire_fence_complete(struct dmawire_target *target,
+					     struct dmawire_fence *fence,
+					     int error)
 {
 	struct dmawire_fence *first = fence;
 
 	lockdep_assert_held(target->lock);
 
+	if (error)
+		dma_fence_set_error(&fence->base, error);
 	if (--fence->pending)
 		return NULL;
 
@@ -162,7 +188,7 @@ struct dmawire_fence *dmawire_fence_leave(struct dmawire_target *target,
 	return first;
 }
 
-/* In the order of the list; each is gone afterwards unless others hold it. */
+/* In the order of the list. Drops the references of the ranges. */
 void dmawire_fence_signal(struct dmawire_fence *fences)
 {
 	while (fences) {

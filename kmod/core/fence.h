@@ -4,12 +4,16 @@
 
 #include <linux/types.h>
 
+struct dma_fence;
 struct dmawire_fence;
 struct dmawire_target;
 
-struct dmawire_fence *dmawire_fence_enter(struct dmawire_target *target);
-struct dmawire_fence *dmawire_fence_leave(struct dmawire_target *target,
-					  struct dmawire_fence *fence);
+struct dmawire_fence *dmawire_fence_publish(struct dmawire_target *target,
+					    struct dma_fence ***foreign,
+					    unsigned int *nr_foreign);
+struct dmawire_fence *dmawire_fence_complete(struct dmawire_target *target,
+					     struct dmawire_fence *fence,
+					     int error);
 void dmawire_fence_signal(struct dmawire_fence *fences);
 
 #endif /* DMAWIRE_FENCE_H */

@@ -47,9 +47,9 @@ union dmawire_ioctl_arg {
  * @open: the file it was called on
  * @nonblock: whether that is not to be waited on
  * @arg: the caller's struct; the handler writes its out_* fields
- * @dmabuf: set by a handler that wants @fd to become a descriptor of it: the
- *	last thing that happens, when nothing can fail any more
- * @fd: reserved by that handler
+ * @dmabuf: CREATE: what @fd becomes a descriptor of
+ * @fd: CREATE: reserved
+ * @attached: ATTACH: what it has made
  */
 struct dmawire_ioctl_call {
 	struct dmawire_open *open;
@@ -57,6 +57,7 @@ struct dmawire_ioctl_call {
 	union dmawire_ioctl_arg arg;
 	struct dma_buf *dmabuf;
 	int fd;
+	struct dmawire_attached attached;
 };
 
 /* What INFO says of the device behind the node. */
@@ -187,6 +188,17 @@ static int dmawire_ioctl_create(struct dmawire_ioctl_call *call)
 	return 0;
 }
 
+/* The descriptor is installed last: nothing can fail after it. */
+static void dmawire_ioctl_finish_create(struct dmawire_ioctl_call *call, bool is_told)
+{
+	if (is_told) {
+		fd_install(call->fd, call->dmabuf->file);
+		return;
+	}
+	put_unused_fd(call->fd);
+	dma_buf_put(call->dmabuf);
+}
+
 /* What a mapping can be used for; or to be written to, with @into. */
 static u32 judge_mapping(const struct dma_buf *dmabuf,
 			 const struct dmawire_buffer *buffer, bool into)
@@ -248,7 +260,7 @@ static int dmawire_ioctl_attach(struct dmawire_ioctl_call *call)
 	struct dma_buf *dmabuf;
 	int ret;
 
-	if (attach->flags)
+	if (attach->flags & ~DMAWIRE_ATTACH_FENCES)
 		return -EINVAL;
 
 	dmabuf = dmawire_dmabuf_get(attach->fd);
@@ -256,16 +268,16 @@ static int dmawire_ioctl_attach(struct dmawire_ioctl_call *call)
 		return PTR_ERR(dmabuf);
 
 	ret = dmawire_queue_attach(call->open->queue, call->open, dmabuf,
-				   &attach->out_index);
+				   attach->flags, &call->attached);
+	attach->out_index = call->attached.index;
 	dma_buf_put(dmabuf);
 	return ret;
 }
 
-/* Its caller was not told the index, so nothing of it has been given. */
-static void dmawire_ioctl_undo_attach(struct dmawire_ioctl_call *call)
+/* Until userspace has been told the index no range can be queued by it. */
+static void dmawire_ioctl_finish_attach(struct dmawire_ioctl_call *call, bool is_told)
 {
-	dmawire_queue_detach(call->open->queue, call->open,
-			     call->arg.attach.out_index);
+	dmawire_queue_finish_attach(call->open->queue, &call->attached, is_told);
 }
 
 static int dmawire_ioctl_detach(struct dmawire_ioctl_call *call)
@@ -392,8 +404,10 @@ static int dmawire_ioctl_sync(struct dmawire_ioctl_call *call)
  * @size: size of the struct as we know it
  * @out_begin: offset of the first out_* field
  * @out_end: end of the last one; between them there is nothing else. Both 0: none
+ * @for_writers: needs a file that is open for writing
  * @execute: the handler
- * @undo: takes back what that has done, if the caller cannot be told; or NULL
+ * @finish: called after a handler that succeeded: makes what that has done visible
+ *	if its results were written to the caller's struct, else undoes it; or NULL
  */
 struct dmawire_ioctl_op {
 	unsigned int cmd;
@@ -401,8 +415,9 @@ struct dmawire_ioctl_op {
 	u32 size;
 	u32 out_begin;
 	u32 out_end;
+	bool for_writers;
 	int (*execute)(struct dmawire_ioctl_call *call);
-	void (*undo)(struct dmawire_ioctl_call *call);
+	void (*finish)(struct dmawire_ioctl_call *call, bool is_told);
 };
 
 static const struct dmawire_ioctl_op dmawire_ioctl_ops[] = {
@@ -420,7 +435,9 @@ static const struct dmawire_ioctl_op dmawire_ioctl_ops[] = {
 		.size = sizeof(struct dmawire_create),
 		.out_begin = offsetof(struct dmawire_create, out_length),
 		.out_end = offsetofend(struct dmawire_create, out_fd),
+		.for_writers = true,
 		.execute = dmawire_ioctl_create,
+		.finish = dmawire_ioctl_finish_create,
 	},
 	[_IOC_NR(DMAWIRE_IOC_QUERY)] = {
 		.cmd = DMAWIRE_IOC_QUERY,
@@ -436,31 +453,36 @@ static const struct dmawire_ioctl_op dmawire_ioctl_ops[] = {
 		.size = sizeof(struct dmawire_attach),
 		.out_begin = offsetof(struct dmawire_attach, out_index),
 		.out_end = offsetofend(struct dmawire_attach, out_index),
+		.for_writers = true,
 		.execute = dmawire_ioctl_attach,
-		.undo = dmawire_ioctl_undo_attach,
+		.finish = dmawire_ioctl_finish_attach,
 	},
 	[_IOC_NR(DMAWIRE_IOC_DETACH)] = {
 		.cmd = DMAWIRE_IOC_DETACH,
 		.min_size = DMAWIRE_DETACH_SIZE_V1,
 		.size = sizeof(struct dmawire_detach),
+		.for_writers = true,
 		.execute = dmawire_ioctl_detach,
 	},
 	[_IOC_NR(DMAWIRE_IOC_START)] = {
 		.cmd = DMAWIRE_IOC_START,
 		.min_size = DMAWIRE_START_SIZE_V1,
 		.size = sizeof(struct dmawire_start),
+		.for_writers = true,
 		.execute = dmawire_ioctl_start,
 	},
 	[_IOC_NR(DMAWIRE_IOC_STOP)] = {
 		.cmd = DMAWIRE_IOC_STOP,
 		.min_size = DMAWIRE_STOP_SIZE_V1,
 		.size = sizeof(struct dmawire_stop),
+		.for_writers = true,
 		.execute = dmawire_ioctl_stop,
 	},
 	[_IOC_NR(DMAWIRE_IOC_GIVE)] = {
 		.cmd = DMAWIRE_IOC_GIVE,
 		.min_size = DMAWIRE_GIVE_SIZE_V1,
 		.size = sizeof(struct dmawire_give),
+		.for_writers = true,
 		.execute = dmawire_ioctl_give,
 	},
 	[_IOC_NR(DMAWIRE_IOC_TAKE)] = {
@@ -469,6 +491,7 @@ static const struct dmawire_ioctl_op dmawire_ioctl_ops[] = {
 		.size = sizeof(struct dmawire_take),
 		.out_begin = offsetof(struct dmawire_take, out_result),
 		.out_end = offsetofend(struct dmawire_take, out_reserved),
+		.for_writers = true,
 		.execute = dmawire_ioctl_take,
 	},
 	[_IOC_NR(DMAWIRE_IOC_STATUS)] = {
@@ -483,6 +506,7 @@ static const struct dmawire_ioctl_op dmawire_ioctl_ops[] = {
 		.cmd = DMAWIRE_IOC_SYNC,
 		.min_size = DMAWIRE_SYNC_SIZE_V1,
 		.size = sizeof(struct dmawire_sync),
+		.for_writers = true,
 		.execute = dmawire_ioctl_sync,
 	},
 };
@@ -550,17 +574,6 @@ int dmawire_ioctl_copy_out(void __user *user, u32 user_size, const void *arg,
 	return 0;
 }
 
-/* The descriptor appears if all went well, else the dma-buf goes away. */
-static void finish_fd(struct dmawire_ioctl_call *call, int ret)
-{
-	if (!ret) {
-		fd_install(call->fd, call->dmabuf->file);
-		return;
-	}
-	put_unused_fd(call->fd);
-	dma_buf_put(call->dmabuf);
-}
-
 /**
  * dmawire_ioctl - the unlocked_ioctl of a device node
  * @file: of a device node
@@ -593,14 +606,15 @@ long dmawire_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return ret;
 	user_size = call.arg.size;
 
+	if (op->for_writers && !(file->f_mode & FMODE_WRITE))
+		return -EACCES;
+
 	ret = op->execute(&call);
-	if (!ret) {
-		ret = dmawire_ioctl_copy_out(user, user_size, &call.arg,
-					     op->out_begin, op->out_end);
-		if (ret && op->undo)
-			op->undo(&call);
-	}
-	if (call.dmabuf)
-		finish_fd(&call, ret);
+	if (ret)
+		return ret;
+	ret = dmawire_ioctl_copy_out(user, user_size, &call.arg, op->out_begin,
+				     op->out_end);
+	if (op->finish)
+		op->finish(&call, !ret);
 	return ret;
 }

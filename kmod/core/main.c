@@ -4,6 +4,7 @@
  */
 #include <linux/init.h>
 #include <linux/module.h>
+#include <linux/rcupdate.h>
 
 #include "../drivers/pattern.h"
 #include "device.h"
@@ -25,15 +26,17 @@ static int __init dmawire_init(void)
 }
 
 /*
- * Every open file and every dma-buf holds the module, and so does every driver,
- * so none is left here. So does every buffer in limbo, but perhaps not the work
- * that has just let go of the last.
+ * Every open file, dma-buf, fence and driver holds the module, so none is left. The
+ * function that dropped the last reference may not have returned: RCU callbacks are
+ * waited for, then tasks that were preempted in the module's text.
  */
 static void __exit dmawire_exit(void)
 {
 	dmawire_pattern_exit();
 	dmawire_device_exit();
 	dmawire_limbo_exit();
+	rcu_barrier();
+	synchronize_rcu_tasks();
 }
 
 module_init(dmawire_init);

@@ -1,38 +1,248 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Capture queues as user space sees them: who owns one, which dma-bufs it has,
- * whether it runs, what is given and what is taken.
+ * Capture queues: lifetime, owner, attachments, and the run of the device.
  */
-#include <linux/cleanup.h>
+#include <linux/bitops.h>
 #include <linux/dma-buf.h>
+#include <linux/dma-fence.h>
 #include <linux/dma-map-ops.h>
 #include <linux/err.h>
 #include <linux/list.h>
 #include <linux/mm.h>
 #include <linux/module.h>
-#include <linux/mutex.h>
+#include <linux/nospec.h>
 #include <linux/poll.h>
+#include <linux/rcupdate.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
-#include <linux/xarray.h>
 
 #include <dmawire/device.h>
+#include <dmawire/uapi.h>
 
 #include "backing.h"
 #include "buffer.h"
 #include "capture.h"
 #include "dmabuf.h"
-#include "fence.h"
 #include "queue.h"
 #include "target.h"
-#include "trace.h"
 
-/* Most dma-bufs that can be attached at a time. */
-#define DMAWIRE_QUEUE_TARGETS 4096
+/*
+ * For drivers with fences. The ender signals them and must make progress under
+ * memory pressure.
+ */
+static struct workqueue_struct *dmawire_queue_wq;
 
-static void end_broken(struct work_struct *work);
+int dmawire_queue_init(void)
+{
+	dmawire_queue_wq = alloc_workqueue("dmawire", WQ_MEM_RECLAIM | WQ_UNBOUND, 0);
+	return dmawire_queue_wq ? 0 : -ENOMEM;
+}
+
+void dmawire_queue_exit(void)
+{
+	destroy_workqueue(dmawire_queue_wq);
+}
+
+static bool dmawire_queue_has_fences(const struct dmawire_queue *queue)
+{
+	return queue->params.max_interval_ms;
+}
+
+/*
+ * A work item of a workqueue with WQ_MEM_RECLAIM must not flush one of a workqueue
+ * without, which stop() of a driver without fences may do.
+ */
+void dmawire_queue_work(struct dmawire_queue *queue, struct work_struct *work)
+{
+	if (dmawire_queue_has_fences(queue))
+		queue_work(dmawire_queue_wq, work);
+	else
+		schedule_work(work);
+}
+
+/**
+ * dmawire_queue_watch - have the watchdog look at a run with fences
+ * @queue: some of its active captures have one
+ */
+void dmawire_queue_watch(struct dmawire_queue *queue)
+{
+	lockdep_assert_held(&queue->lock);
+
+	queue_delayed_work(dmawire_queue_wq, &queue->watchdog,
+			   queue->progress - jiffies + 1 +
+			   msecs_to_jiffies(queue->params.max_interval_ms));
+}
+
+static void dmawire_queue_watchdog(struct work_struct *work)
+{
+	struct dmawire_queue *queue =
+		container_of(work, struct dmawire_queue, watchdog.work);
+	unsigned long interval = msecs_to_jiffies(queue->params.max_interval_ms);
+
+	spin_lock_irq(&queue->lock);
+	if (queue->run == DMAWIRE_RUNNING && queue->nr_fenced) {
+		if (time_after(jiffies, queue->progress + interval))
+			dmawire_queue_set_error(queue, -ETIMEDOUT, "timed out");
+		else
+			dmawire_queue_watch(queue);
+	}
+	spin_unlock_irq(&queue->lock);
+}
+
+/* Waits until no thread is inside start() or stop(). */
+static void dmawire_queue_wait_run(struct dmawire_queue *queue)
+{
+	lockdep_assert_held(&queue->lock);
+
+	wait_event_lock_irq(queue->idle,
+			    queue->run == DMAWIRE_STOPPED ||
+			    queue->run == DMAWIRE_RUNNING, queue->lock);
+}
+
+/* The same for system calls; -EINTR if the caller is killed. */
+static int dmawire_queue_wait_run_killable(struct dmawire_queue *queue)
+{
+	int ret;
+
+	lockdep_assert_held(&queue->lock);
+
+	ret = ___wait_event(queue->idle,
+			    queue->run == DMAWIRE_STOPPED ||
+			    queue->run == DMAWIRE_RUNNING,
+			    TASK_KILLABLE, 0, 0,
+			    spin_unlock_irq(&queue->lock);
+			    schedule();
+			    spin_lock_irq(&queue->lock));
+	return ret ? -EINTR : 0;
+}
+
+/* What the device has stays claimed when it is complete. */
+static void dmawire_queue_hold_wedged(struct dmawire_queue *queue)
+{
+	struct dmawire_capture *capture;
+
+	lockdep_assert_held(&queue->lock);
+
+	list_for_each_entry(capture, &queue->active, node)
+		capture->is_wedged = true;
+}
+
+/* The device has been stopped after all. Drops the lock meanwhile. */
+static void dmawire_queue_release_wedged(struct dmawire_queue *queue)
+{
+	struct dmawire_target *target;
+
+	lockdep_assert_held(&queue->lock);
+
+	/* No range but the wedged ones is claimed. */
+	wait_event_lock_irq(queue->idle, !queue->counts.given, queue->lock);
+	for (u32 i = 0; i < DMAWIRE_QUEUE_TARGETS; i++)
+		if (queue->targets[i])
+			dmawire_target_release_all(queue->targets[i]);
+	while (!list_empty(&queue->wedged)) {
+		target = list_first_entry(&queue->wedged, struct dmawire_target,
+					  node);
+		list_del(&target->node);
+		dmawire_target_release_all(target);
+		spin_unlock_irq(&queue->lock);
+		dmawire_target_destroy(target);
+		spin_lock_irq(&queue->lock);
+	}
+}
+
+/* Calls stop(), again if the device was wedged. False if it is. */
+static bool dmawire_queue_stop_device(struct dmawire_queue *queue)
+{
+	bool is_wedged;
+
+	spin_lock_irq(&queue->lock);
+	queue->is_wedged = false;
+	spin_unlock_irq(&queue->lock);
+
+	/* Wait for a submit() that began before the state changed. */
+	spin_lock(&queue->submit_lock);
+	spin_unlock(&queue->submit_lock);
+	queue->params.ops->stop(queue->device);
+
+	spin_lock_irq(&queue->lock);
+	is_wedged = queue->is_wedged;
+	if (is_wedged)
+		dmawire_queue_hold_wedged(queue);
+	spin_unlock_irq(&queue->lock);
+	return !is_wedged;
+}
+
+/*
+ * Stops the device if it runs, and completes all that is queued with @result, or with
+ * -EIO if it cannot be stopped. Drops the lock meanwhile.
+ */
+static void dmawire_queue_end(struct dmawire_queue *queue, s32 result)
+{
+	const bool was_wedged = queue->is_wedged;
+	const bool must_stop = queue->run == DMAWIRE_RUNNING || was_wedged;
+	bool in_signalling = true;
+
+	lockdep_assert_held(&queue->lock);
+
+	queue->run = DMAWIRE_STOPPING;
+	spin_unlock_irq(&queue->lock);
+
+	if (dmawire_queue_has_fences(queue))
+		in_signalling = dma_fence_begin_signalling();
+	if (must_stop && !dmawire_queue_stop_device(queue))
+		result = -EIO;
+	spin_lock_irq(&queue->lock);
+	queue->counts.running = false;
+	spin_unlock_irq(&queue->lock);
+	dmawire_queue_complete_all(queue, result);
+	dma_fence_end_signalling(in_signalling);
+
+	spin_lock_irq(&queue->lock);
+	if (was_wedged && !queue->is_wedged)
+		dmawire_queue_release_wedged(queue);
+	queue->run = DMAWIRE_STOPPED;
+	wake_up_all(&queue->idle);
+}
+
+/* Forgets a failure, unless the device may still write. */
+static void dmawire_queue_clear_error(struct dmawire_queue *queue)
+{
+	lockdep_assert_held(&queue->lock);
+
+	WRITE_ONCE(queue->error, queue->is_wedged ? -EIO : 0);
+}
+
+static void dmawire_queue_end_failed(struct work_struct *work)
+{
+	struct dmawire_queue *queue =
+		container_of(work, struct dmawire_queue, ender);
+
+	spin_lock_irq(&queue->lock);
+	dmawire_queue_wait_run(queue);
+	/* Not if STOP or START was first. */
+	if (queue->error)
+		dmawire_queue_end(queue, -EIO);
+	spin_unlock_irq(&queue->lock);
+}
+
+static int dmawire_queue_alloc(struct dmawire_queue *queue)
+{
+	queue->captures = kvcalloc(DMAWIRE_QUEUE_DEPTH, sizeof(*queue->captures),
+				   GFP_KERNEL);
+	queue->targets = kvcalloc(DMAWIRE_QUEUE_TARGETS, sizeof(*queue->targets),
+				  GFP_KERNEL);
+	return queue->captures && queue->targets ? 0 : -ENOMEM;
+}
+
+static void dmawire_queue_free(struct dmawire_queue *queue)
+{
+	kvfree(queue->targets);
+	kvfree(queue->captures);
+	kfree(queue);
+}
 
 /**
  * dmawire_queue_create - make the queue of a device
@@ -50,10 +260,8 @@ dmawire_queue_create(struct dmawire_device *device, struct device *dev,
 
 	if (!queue)
 		return NULL;
-	queue->captures = kvcalloc(DMAWIRE_QUEUE_DEPTH,
-				   sizeof(*queue->captures), GFP_KERNEL);
-	if (!queue->captures) {
-		kfree(queue);
+	if (dmawire_queue_alloc(queue)) {
+		dmawire_queue_free(queue);
 		return NULL;
 	}
 
@@ -62,15 +270,20 @@ dmawire_queue_create(struct dmawire_device *device, struct device *dev,
 	queue->zone = queue->dev && dma_addressing_limited(dev) ? GFP_DMA32 : 0;
 	queue->cma_area = dev_get_cma_area(dev);
 	queue->params = *params;
-	mutex_init(&queue->mutex);
-	xa_init_flags(&queue->targets, XA_FLAGS_ALLOC);
+	spin_lock_init(&queue->submit_lock);
 	spin_lock_init(&queue->lock);
+	INIT_LIST_HEAD(&queue->wedged);
 	INIT_LIST_HEAD(&queue->free);
 	INIT_LIST_HEAD(&queue->waiting);
-	INIT_LIST_HEAD(&queue->with_device);
-	INIT_LIST_HEAD(&queue->back);
+	INIT_LIST_HEAD(&queue->fenced);
+	INIT_LIST_HEAD(&queue->blocked);
+	INIT_LIST_HEAD(&queue->active);
+	INIT_LIST_HEAD(&queue->done);
 	init_waitqueue_head(&queue->wait);
-	INIT_WORK(&queue->ender, end_broken);
+	init_waitqueue_head(&queue->idle);
+	INIT_WORK(&queue->ender, dmawire_queue_end_failed);
+	INIT_WORK(&queue->feeder, dmawire_queue_unblock);
+	INIT_DELAYED_WORK(&queue->watchdog, dmawire_queue_watchdog);
 	for (unsigned int i = 0; i < DMAWIRE_QUEUE_DEPTH; i++) {
 		queue->captures[i].queue = queue;
 		list_add_tail(&queue->captures[i].node, &queue->free);
@@ -78,14 +291,18 @@ dmawire_queue_create(struct dmawire_device *device, struct device *dev,
 	return queue;
 }
 
-/* Nobody can reach it any more, and nobody captures. */
-void dmawire_queue_destroy(struct dmawire_queue *queue)
+static void dmawire_queue_cancel_work(struct dmawire_queue *queue)
 {
 	cancel_work_sync(&queue->ender);
-	xa_destroy(&queue->targets);
-	mutex_destroy(&queue->mutex);
-	kvfree(queue->captures);
-	kfree(queue);
+	cancel_work_sync(&queue->feeder);
+	cancel_delayed_work_sync(&queue->watchdog);
+}
+
+/* Called on the last put of the device: no open files, nothing queued. */
+void dmawire_queue_destroy(struct dmawire_queue *queue)
+{
+	dmawire_queue_cancel_work(queue);
+	dmawire_queue_free(queue);
 }
 
 const struct dmawire_device_params *
@@ -94,15 +311,15 @@ dmawire_queue_params(const struct dmawire_queue *queue)
 	return &queue->params;
 }
 
-/* Where contiguous memory for the device was set aside, or NULL. */
+/* The CMA area of the device, or NULL. */
 struct cma *dmawire_queue_cma_area(const struct dmawire_queue *queue)
 {
 	return queue->cma_area;
 }
 
 /*
- * Where memory is that need not be copied for the device: GFP_DMA32 if it does not
- * reach all of it, by itself or through an IOMMU; otherwise 0.
+ * The zone of memory that the device reaches without bounce buffers: GFP_DMA32 if it
+ * does not reach all of it, by itself or through an IOMMU; otherwise 0.
  */
 gfp_t dmawire_queue_zone(const struct dmawire_queue *queue)
 {
@@ -115,561 +332,431 @@ bool dmawire_queue_has_dev(const struct dmawire_queue *queue)
 	return queue->dev;
 }
 
+static void dmawire_queue_put_holder(struct dmawire_queue *queue)
+{
+	lockdep_assert_held(&queue->lock);
+
+	if (!--queue->holders)
+		wake_up_all(&queue->idle);
+}
+
 /**
- * dmawire_queue_hold_dev - keep the device that does the DMA from going
+ * dmawire_queue_hold_dev - keep the driver bound to the device that does the DMA
  * @queue: the device's
  *
- * Nobody can do anything with the queue meanwhile.
+ * Unregistering waits until dmawire_queue_release_dev(); nothing else does.
  *
- * Return: the device, until dmawire_queue_release_dev(); or an ERR_PTR: -EOPNOTSUPP
- * if no device does any, -ENODEV if it is gone.
+ * Return: the device, or an ERR_PTR: -EOPNOTSUPP if the CPU fills, -ENODEV if the
+ * driver is unregistered.
  */
 struct device *dmawire_queue_hold_dev(struct dmawire_queue *queue)
 {
-	if (!queue->dev)
+	struct device *dev = queue->dev;
+
+	if (!dev)
 		return ERR_PTR(-EOPNOTSUPP);
 
-	mutex_lock(&queue->mutex);
-	if (!queue->gone)
-		return queue->dev;
-	mutex_unlock(&queue->mutex);
-	return ERR_PTR(-ENODEV);
+	spin_lock_irq(&queue->lock);
+	if (queue->is_gone)
+		dev = ERR_PTR(-ENODEV);
+	else
+		queue->holders++;
+	spin_unlock_irq(&queue->lock);
+	return dev;
 }
 
 void dmawire_queue_release_dev(struct dmawire_queue *queue)
 {
-	mutex_unlock(&queue->mutex);
-}
-
-/* Brings all captures of a list back with an error. */
-static void bring_back_all(struct dmawire_queue *queue, struct list_head *list,
-			   int error)
-{
-	struct dmawire_capture *capture;
-
-	for (;;) {
-		spin_lock_irq(&queue->lock);
-		capture = list_first_entry_or_null(list, struct dmawire_capture,
-						   node);
-		if (capture)
-			dmawire_capture_move(capture, DMAWIRE_ENDING, NULL);
-		spin_unlock_irq(&queue->lock);
-		if (!capture)
-			return;
-		dmawire_capture_bring_back(capture, error);
-	}
-}
-
-static void set_running(struct dmawire_queue *queue, bool running)
-{
-	lockdep_assert_held(&queue->mutex);
-
 	spin_lock_irq(&queue->lock);
-	queue->running = running;
-	queue->counts.running = running;
+	dmawire_queue_put_holder(queue);
 	spin_unlock_irq(&queue->lock);
 }
 
-/* What went wrong is forgotten. */
-static void forgive(struct dmawire_queue *queue)
+/* The owner loses the queue once nothing in it is the owner's. */
+void dmawire_queue_disown_if_empty(struct dmawire_queue *queue)
 {
-	lockdep_assert_held(&queue->mutex);
+	lockdep_assert_held(&queue->lock);
 
-	spin_lock_irq(&queue->lock);
-	WRITE_ONCE(queue->broken, false);
-	spin_unlock_irq(&queue->lock);
-}
-
-/* Stops the device if it runs; everything given comes back. */
-static void end(struct dmawire_queue *queue, int error)
-{
-	lockdep_assert_held(&queue->mutex);
-
-	if (queue->running) {
-		queue->params.ops->stop(queue->device);
-		set_running(queue, false);
-	}
-	bring_back_all(queue, &queue->with_device, error);
-	bring_back_all(queue, &queue->waiting, error);
-}
-
-static void end_broken(struct work_struct *work)
-{
-	struct dmawire_queue *queue =
-		container_of(work, struct dmawire_queue, ender);
-
-	guard(mutex)(&queue->mutex);
-	/* Or someone was faster. */
-	if (queue->broken)
-		end(queue, -EIO);
-}
-
-static void set_owner(struct dmawire_queue *queue, const void *owner)
-{
-	lockdep_assert_held(&queue->mutex);
-
-	spin_lock_irq(&queue->lock);
-	queue->owner = owner;
-	spin_unlock_irq(&queue->lock);
-}
-
-/* The queue is nobody's once nothing in it is its owner's. */
-static void disown_if_empty(struct dmawire_queue *queue)
-{
-	bool empty;
-
-	lockdep_assert_held(&queue->mutex);
-
-	spin_lock_irq(&queue->lock);
-	empty = list_empty(&queue->back) && !queue->running;
-	spin_unlock_irq(&queue->lock);
-	if (empty && xa_empty(&queue->targets))
-		set_owner(queue, NULL);
+	if (!queue->nr_targets && list_empty(&queue->done) &&
+	    queue->run == DMAWIRE_STOPPED)
+		queue->owner = NULL;
 }
 
 /* Whether @owner may capture now. */
-static int check_owner(const struct dmawire_queue *queue, const void *owner)
+int dmawire_queue_check_owner(const struct dmawire_queue *queue, const void *owner)
 {
-	lockdep_assert_held(&queue->mutex);
+	lockdep_assert_held(&queue->lock);
 
-	if (queue->gone)
+	if (queue->is_gone)
 		return -ENODEV;
 	return queue->owner && queue->owner != owner ? -EBUSY : 0;
 }
 
-static int attach(struct dmawire_queue *queue, struct dma_buf *dmabuf,
-		  u32 *index)
+/* Takes ownership, an index and a reference to the device. */
+static int dmawire_queue_begin_attach(struct dmawire_queue *queue,
+				      const void *owner, u32 *index)
+{
+	int ret;
+
+	spin_lock_irq(&queue->lock);
+	ret = dmawire_queue_check_owner(queue, owner);
+	if (ret)
+		goto out;
+	*index = find_first_zero_bit(queue->indices, DMAWIRE_QUEUE_TARGETS);
+	if (*index == DMAWIRE_QUEUE_TARGETS) {
+		ret = -ENOMEM;
+		goto out;
+	}
+	__set_bit(*index, queue->indices);
+	queue->nr_targets++;
+	queue->holders++;
+	queue->owner = owner;
+out:
+	spin_unlock_irq(&queue->lock);
+	return ret;
+}
+
+/* The attachment with @index does not exist any more, or never did. */
+static void dmawire_queue_free_index(struct dmawire_queue *queue, u32 index)
+{
+	lockdep_assert_held(&queue->lock);
+
+	__clear_bit(index, queue->indices);
+	queue->nr_targets--;
+	dmawire_queue_disown_if_empty(queue);
+	wake_up_all(&queue->idle);
+}
+
+static struct dmawire_target *
+dmawire_queue_make_target(struct dmawire_queue *queue, struct dma_buf *dmabuf,
+			  u32 flags)
 {
 	const struct dmawire_buffer *buffer = dmawire_dmabuf_buffer(dmabuf);
 	struct dmawire_target *target;
-	int ret;
 
-	/* Memory that is another device's, or was one's that is gone. */
+	if (flags & DMAWIRE_ATTACH_FENCES && !dmawire_queue_has_fences(queue))
+		return ERR_PTR(-EOPNOTSUPP);
+	/* Memory of another device, or of one that is gone. */
 	if (!buffer->pages && (buffer->owner != queue || !buffer->vaddr))
-		return -EOPNOTSUPP;
+		return ERR_PTR(-EOPNOTSUPP);
 
 	target = dmawire_target_create(dmabuf, queue->dev, &queue->lock);
 	if (IS_ERR(target))
-		return PTR_ERR(target);
+		return target;
 
 	/* From here on the reference is the target's. */
 	get_dma_buf(dmabuf);
-	ret = xa_alloc(&queue->targets, index, target,
-		       XA_LIMIT(0, DMAWIRE_QUEUE_TARGETS - 1),
-		       GFP_KERNEL_ACCOUNT);
-	if (ret) {
-		dmawire_target_destroy(target);
-		return -ENOMEM;
-	}
-	return 0;
+	target->has_fences = flags & DMAWIRE_ATTACH_FENCES;
+	return target;
 }
 
 /**
- * dmawire_queue_attach - make a dma-buf one that the device can write to
+ * dmawire_queue_attach - map a dma-buf for the device to write to
  * @queue: the device's
- * @owner: who asks; owns the queue until everything is detached and taken
+ * @owner: the open file; owns the queue until everything is detached and dequeued
  * @dmabuf: one of ours
- * @index: names it from now on
+ * @flags: DMAWIRE_ATTACH_*
+ * @attached: names it from now on; to be given to dmawire_queue_finish_attach()
  *
  * Return: 0 or a negative errno of DMAWIRE_IOC_ATTACH.
  */
 int dmawire_queue_attach(struct dmawire_queue *queue, const void *owner,
-			 struct dma_buf *dmabuf, u32 *index)
+			 struct dma_buf *dmabuf, u32 flags,
+			 struct dmawire_attached *attached)
 {
+	struct dmawire_target *target;
 	int ret;
 
-	guard(mutex)(&queue->mutex);
-	ret = check_owner(queue, owner);
-	if (!ret)
-		ret = attach(queue, dmabuf, index);
-	if (!ret)
-		set_owner(queue, owner);
-	return ret;
+	ret = dmawire_queue_begin_attach(queue, owner, &attached->index);
+	if (ret)
+		return ret;
+
+	target = dmawire_queue_make_target(queue, dmabuf, flags);
+
+	spin_lock_irq(&queue->lock);
+	if (IS_ERR(target)) {
+		dmawire_queue_free_index(queue, attached->index);
+	} else {
+		attached->serial = ++queue->serial;
+		target->serial = attached->serial;
+		queue->targets[attached->index] = target;
+	}
+	dmawire_queue_put_holder(queue);
+	spin_unlock_irq(&queue->lock);
+	return PTR_ERR_OR_ZERO(target);
+}
+
+/* Destroys a target that is not in the table any more. Drops the lock meanwhile. */
+static void dmawire_queue_destroy_target(struct dmawire_queue *queue, u32 index,
+					 struct dmawire_target *target)
+{
+	lockdep_assert_held(&queue->lock);
+
+	queue->holders++;
+	spin_unlock_irq(&queue->lock);
+	dmawire_target_destroy(target);
+	spin_lock_irq(&queue->lock);
+	dmawire_queue_free_index(queue, index);
+	dmawire_queue_put_holder(queue);
+}
+
+/**
+ * dmawire_queue_finish_attach - the caller of ATTACH has been told, or was not
+ * @queue: the device's
+ * @attached: of dmawire_queue_attach()
+ * @is_told: userspace has the index: ranges can be queued. Else it is detached
+ */
+void dmawire_queue_finish_attach(struct dmawire_queue *queue,
+				 const struct dmawire_attached *attached,
+				 bool is_told)
+{
+	struct dmawire_target *target;
+
+	spin_lock_irq(&queue->lock);
+	target = queue->targets[attached->index];
+	/* Not if the driver was unregistered meanwhile. */
+	if (target && target->serial == attached->serial) {
+		target->is_published = is_told;
+		if (!is_told) {
+			queue->targets[attached->index] = NULL;
+			dmawire_queue_destroy_target(queue, attached->index, target);
+		}
+	}
+	spin_unlock_irq(&queue->lock);
+}
+
+/* The attachment with @index, or NULL. */
+struct dmawire_target *dmawire_queue_find(const struct dmawire_queue *queue,
+					  u32 index)
+{
+	struct dmawire_target *target;
+
+	lockdep_assert_held(&queue->lock);
+
+	if (index >= DMAWIRE_QUEUE_TARGETS)
+		return NULL;
+	target = queue->targets[array_index_nospec(index, DMAWIRE_QUEUE_TARGETS)];
+	return target && target->is_published ? target : NULL;
 }
 
 int dmawire_queue_detach(struct dmawire_queue *queue, const void *owner,
 			 u32 index)
 {
 	struct dmawire_target *target;
-	bool given;
-
-	guard(mutex)(&queue->mutex);
-	if (queue->owner && queue->owner != owner)
-		return -EBUSY;
-	target = xa_load(&queue->targets, index);
-	if (!target)
-		return -EINVAL;
+	int ret = 0;
 
 	spin_lock_irq(&queue->lock);
-	given = target->given;
+	target = dmawire_queue_find(queue, index);
+	if (queue->owner && queue->owner != owner) {
+		ret = -EBUSY;
+	} else if (!target || queue->is_gone) {
+		ret = -EINVAL;
+	} else if (target->given) {
+		ret = -EBUSY;
+	} else {
+		queue->targets[index] = NULL;
+		dmawire_queue_destroy_target(queue, index, target);
+	}
 	spin_unlock_irq(&queue->lock);
-	if (given)
-		return -EBUSY;
-
-	xa_erase(&queue->targets, index);
-	dmawire_target_destroy(target);
-	disown_if_empty(queue);
-	return 0;
+	return ret;
 }
 
-static void detach_all(struct dmawire_queue *queue)
+/* Nothing is queued, and nothing can be. Drops the lock meanwhile. */
+static void dmawire_queue_detach_all(struct dmawire_queue *queue)
 {
 	struct dmawire_target *target;
-	unsigned long index;
+	u32 index;
 
-	lockdep_assert_held(&queue->mutex);
+	lockdep_assert_held(&queue->lock);
 
-	xa_for_each(&queue->targets, index, target) {
-		xa_erase(&queue->targets, index);
-		dmawire_target_destroy(target);
+	for (index = 0; index < DMAWIRE_QUEUE_TARGETS; index++) {
+		target = queue->targets[index];
+		queue->targets[index] = NULL;
+		if (target && queue->is_wedged && target->given) {
+			list_add(&target->node, &queue->wedged);
+			dmawire_queue_free_index(queue, index);
+		} else if (target) {
+			dmawire_queue_destroy_target(queue, index, target);
+		}
 	}
 }
 
-/* With the driver's submit(); a capture it does not take comes back. */
-static void submit(struct dmawire_capture *capture)
+static int dmawire_queue_check_start(const struct dmawire_queue *queue, u32 rate)
 {
-	struct dmawire_queue *queue = capture->queue;
-	int ret;
-
-	lockdep_assert_held(&queue->mutex);
-
-	ret = queue->params.ops->submit(queue->device, &capture->transfer);
-	if (ret)
-		dmawire_transfer_failed(&capture->transfer);
-}
-
-static struct dmawire_capture *next_waiting(struct dmawire_queue *queue)
-{
-	struct dmawire_capture *capture;
-
-	spin_lock_irq(&queue->lock);
-	capture = list_first_entry_or_null(&queue->waiting,
-					   struct dmawire_capture, node);
-	if (capture)
-		dmawire_capture_move(capture, DMAWIRE_DEVICE, &queue->with_device);
-	spin_unlock_irq(&queue->lock);
-	return capture;
-}
-
-static int start(struct dmawire_queue *queue, u32 rate)
-{
-	struct dmawire_capture *capture;
-	int ret;
-
-	if (queue->running)
+	if (queue->run != DMAWIRE_STOPPED)
 		return -EBUSY;
 	if (rate && !queue->params.max_rate)
 		return -EOPNOTSUPP;
-	if (rate > queue->params.max_rate)
-		return -EINVAL;
+	return rate > queue->params.max_rate ? -EINVAL : 0;
+}
 
-	ret = queue->params.ops->start(queue->device, rate);
-	if (ret)
-		return ret;
+static void dmawire_queue_begin_run(struct dmawire_queue *queue)
+{
+	lockdep_assert_held(&queue->lock);
 
-	/* Nothing has been submitted, so nothing can have come yet. */
-	spin_lock_irq(&queue->lock);
+	/* Nothing has been submitted, so nothing can have completed. */
 	queue->counts = (struct dmawire_counts) {
 		.given = queue->counts.given,
+		.running = true,
 	};
 	queue->next_sequence = 0;
+	queue->run = DMAWIRE_RUNNING;
+}
+
+/* Calls start(). Drops the lock meanwhile. */
+static int dmawire_queue_run(struct dmawire_queue *queue, u32 rate)
+{
+	const int error = queue->error;
+	int ret;
+
+	lockdep_assert_held(&queue->lock);
+
+	/* From here on it is this run's: the driver may fail inside start(). */
+	queue->error = 0;
+	queue->run = DMAWIRE_STARTING;
 	spin_unlock_irq(&queue->lock);
-	forgive(queue);
-	set_running(queue, true);
-	while ((capture = next_waiting(queue)))
-		submit(capture);
-	return 0;
+	ret = queue->params.ops->start(queue->device, rate);
+	spin_lock_irq(&queue->lock);
+
+	if (ret) {
+		/* A device that did not start is not stopped. */
+		queue->error = error;
+		queue->run = DMAWIRE_STOPPED;
+	} else {
+		dmawire_queue_begin_run(queue);
+	}
+	wake_up_all(&queue->idle);
+	return ret;
 }
 
 int dmawire_queue_start(struct dmawire_queue *queue, const void *owner, u32 rate)
 {
 	int ret;
 
-	guard(mutex)(&queue->mutex);
-	ret = check_owner(queue, owner);
+	spin_lock_irq(&queue->lock);
+	ret = dmawire_queue_check_owner(queue, owner);
+	/* A stop() that is in progress ends first. */
+	if (!ret && queue->run == DMAWIRE_STOPPING)
+		ret = dmawire_queue_wait_run_killable(queue) ?:
+		      dmawire_queue_check_owner(queue, owner);
 	if (!ret)
-		ret = start(queue, rate);
+		ret = dmawire_queue_check_start(queue, rate);
+	if (!ret) {
+		queue->owner = owner;
+		/* It may be that it can be stopped now. */
+		if (queue->is_wedged)
+			dmawire_queue_end(queue, -ECANCELED);
+		ret = queue->is_wedged ? -EIO : dmawire_queue_run(queue, rate);
+		if (ret)
+			dmawire_queue_disown_if_empty(queue);
+	}
+	spin_unlock_irq(&queue->lock);
 	if (!ret)
-		set_owner(queue, owner);
+		dmawire_queue_feed(queue);
 	return ret;
 }
 
 int dmawire_queue_stop(struct dmawire_queue *queue, const void *owner)
 {
-	guard(mutex)(&queue->mutex);
-	if (queue->owner && queue->owner != owner)
-		return -EBUSY;
-	end(queue, -ECANCELED);
-	forgive(queue);
-	disown_if_empty(queue);
-	return 0;
+	int ret = 0;
+
+	spin_lock_irq(&queue->lock);
+	if (queue->owner == owner)
+		ret = dmawire_queue_wait_run_killable(queue);
+	if (!ret && queue->owner && queue->owner != owner)
+		ret = -EBUSY;
+	/* Without an owner nothing runs and nothing is queued. */
+	if (!ret && (queue->owner || queue->is_wedged))
+		dmawire_queue_end(queue, -ECANCELED);
+	if (!ret) {
+		dmawire_queue_clear_error(queue);
+		dmawire_queue_disown_if_empty(queue);
+		ret = queue->is_wedged ? -EIO : 0;
+	}
+	spin_unlock_irq(&queue->lock);
+	return ret;
 }
 
-/* What was not taken is forgotten. */
-static void forget_back(struct dmawire_queue *queue)
+/**
+ * dmawire_queue_suspend - end the run: the machine is suspended
+ * @queue: the device's
+ *
+ * Ranges complete with -EIO; a new run can be started after resume.
+ */
+void dmawire_queue_suspend(struct dmawire_queue *queue)
+{
+	spin_lock_irq(&queue->lock);
+	dmawire_queue_wait_run(queue);
+	if (queue->run == DMAWIRE_RUNNING) {
+		queue->error = -EIO;
+		dmawire_queue_end(queue, -EIO);
+	}
+	spin_unlock_irq(&queue->lock);
+}
+
+/* Forgets what was not dequeued. */
+static void dmawire_queue_free_done(struct dmawire_queue *queue)
 {
 	struct dmawire_capture *capture, *next;
 
-	spin_lock_irq(&queue->lock);
-	list_for_each_entry_safe(capture, next, &queue->back, node)
+	lockdep_assert_held(&queue->lock);
+
+	list_for_each_entry_safe(capture, next, &queue->done, node)
 		dmawire_capture_move(capture, DMAWIRE_FREE, &queue->free);
-	spin_unlock_irq(&queue->lock);
 }
 
-/* The file that may be the owner goes. */
+/* The last close of a file that may be the owner. */
 void dmawire_queue_leave(struct dmawire_queue *queue, const void *owner)
 {
-	guard(mutex)(&queue->mutex);
+	spin_lock_irq(&queue->lock);
 	if (queue->owner != owner)
-		return;
-	end(queue, -ECANCELED);
-	forgive(queue);
-	forget_back(queue);
-	detach_all(queue);
-	set_owner(queue, NULL);
+		goto out;
+	if (queue->is_gone) {
+		/* Unregistering completes and detaches all there is. */
+		wait_event_lock_irq(queue->idle, !queue->nr_targets, queue->lock);
+		dmawire_queue_free_done(queue);
+	} else {
+		queue->holders++;
+		dmawire_queue_wait_run(queue);
+		dmawire_queue_end(queue, -ECANCELED);
+		dmawire_queue_clear_error(queue);
+		wait_event_lock_irq(queue->idle, !queue->counts.given, queue->lock);
+		dmawire_queue_free_done(queue);
+		dmawire_queue_detach_all(queue);
+		dmawire_queue_put_holder(queue);
+	}
+	/* The last detach may have made it another file's. */
+	if (queue->owner == owner)
+		queue->owner = NULL;
+out:
+	spin_unlock_irq(&queue->lock);
 }
 
-/* The driver goes. Returns when it will not be called any more. */
-void dmawire_queue_shut(struct dmawire_queue *queue)
+/*
+ * The driver is unregistered. Returns when no callback will be called any more: false
+ * if the device may still write to memory that it was given, and the queue must stay.
+ */
+bool dmawire_queue_shut(struct dmawire_queue *queue)
 {
-	scoped_guard(mutex, &queue->mutex) {
-		spin_lock_irq(&queue->lock);
-		queue->gone = true;
-		spin_unlock_irq(&queue->lock);
-		end(queue, -ENODEV);
-		detach_all(queue);
+	bool is_stopped;
+
+	spin_lock_irq(&queue->lock);
+	queue->is_gone = true;
+	wait_event_lock_irq(queue->idle, !queue->holders, queue->lock);
+	dmawire_queue_wait_run(queue);
+	dmawire_queue_end(queue, -ENODEV);
+	wait_event_lock_irq(queue->idle, !queue->counts.given, queue->lock);
+	dmawire_queue_detach_all(queue);
+	wait_event_lock_irq(queue->idle, !queue->holders && !queue->nr_targets,
+			    queue->lock);
+	is_stopped = list_empty(&queue->wedged);
+	spin_unlock_irq(&queue->lock);
+
+	if (is_stopped)
 		dmawire_coherent_revoke(queue);
-	}
-	cancel_work_sync(&queue->ender);
-	wake_up_interruptible_poll(&queue->wait, EPOLLHUP | EPOLLERR);
+	dmawire_queue_cancel_work(queue);
+	wake_up_poll(&queue->wait, EPOLLHUP | EPOLLERR);
+	/* Completions that the driver began before stop() still use the queue. */
+	synchronize_rcu();
+	return is_stopped;
 }
-
-/* A free capture and the pages of the range, or an ERR_PTR. */
-static struct dmawire_capture *claim(struct dmawire_queue *queue,
-				     struct dmawire_target *target,
-				     const struct dmawire_range *range)
-{
-	struct dmawire_capture *capture;
-
-	spin_lock_irq(&queue->lock);
-	capture = list_first_entry_or_null(&queue->free, struct dmawire_capture,
-					   node);
-	if (queue->broken) {
-		capture = ERR_PTR(-EIO);
-	} else if (!capture) {
-		capture = ERR_PTR(-EAGAIN);
-	} else if (!dmawire_target_claim(target, range)) {
-		capture = ERR_PTR(-EBUSY);
-	} else {
-		WARN_ON_ONCE(capture->state != DMAWIRE_FREE);
-		dmawire_capture_move(capture, DMAWIRE_WAITING, NULL);
-		queue->counts.given++;
-	}
-	spin_unlock_irq(&queue->lock);
-	return capture;
-}
-
-static void unclaim(struct dmawire_capture *capture,
-		    struct dmawire_target *target,
-		    const struct dmawire_range *range)
-{
-	struct dmawire_queue *queue = capture->queue;
-
-	spin_lock_irq(&queue->lock);
-	dmawire_target_release(target, range);
-	queue->counts.given--;
-	dmawire_capture_move(capture, DMAWIRE_FREE, &queue->free);
-	spin_unlock_irq(&queue->lock);
-}
-
-/* From here on it may come back at any time. */
-static void hand_over(struct dmawire_capture *capture)
-{
-	struct dmawire_queue *queue = capture->queue;
-	bool running = queue->running;
-
-	dmawire_target_sync_for_device(capture->target, &capture->range);
-	trace_dmawire_give(&capture->taken, capture->range.length);
-
-	spin_lock_irq(&queue->lock);
-	if (running)
-		dmawire_capture_move(capture, DMAWIRE_DEVICE, &queue->with_device);
-	else
-		dmawire_capture_move(capture, DMAWIRE_WAITING, &queue->waiting);
-	spin_unlock_irq(&queue->lock);
-	if (running)
-		submit(capture);
-}
-
-static int give(struct dmawire_queue *queue,
-		const struct dmawire_give_params *params,
-		struct dmawire_waiter *waiter)
-{
-	const struct dmawire_range range = { params->offset, params->length };
-	unsigned int nr_segments, first, alignment = queue->params.alignment;
-	struct dmawire_capture *capture;
-	struct dmawire_target *target;
-	struct dmawire_fence *fence;
-
-	target = xa_load(&queue->targets, params->index);
-	if (!target || params->offset > SIZE_MAX || params->length > S32_MAX ||
-	    !dmawire_target_has(target, &range) ||
-	    (alignment && !dmawire_target_is_aligned(target, &range, alignment)))
-		return -EINVAL;
-	nr_segments = dmawire_target_segments(target, &range, &first);
-	if (queue->params.max_segments &&
-	    nr_segments > queue->params.max_segments)
-		return -EINVAL;
-
-	capture = claim(queue, target, &range);
-	if (IS_ERR(capture))
-		return PTR_ERR(capture);
-	fence = dmawire_fence_enter(target);
-	if (!fence) {
-		unclaim(capture, target, &range);
-		return -ENOMEM;
-	}
-
-	capture->target = target;
-	capture->range = range;
-	capture->first_segment = first;
-	capture->fence = fence;
-	capture->waiter = waiter;
-	capture->taken = (struct dmawire_taken) {
-		.index = params->index,
-		.user_data = params->user_data,
-		.offset = params->offset,
-	};
-	capture->transfer = (struct dmawire_transfer) {
-		.length = params->length,
-		.nr_segments = nr_segments,
-		.vaddr = target->dev ? NULL : target->vaddr + range.offset,
-	};
-	INIT_LIST_HEAD(&capture->transfer.node);
-	hand_over(capture);
-	return 0;
-}
-
-/**
- * dmawire_queue_give - hand a range to the device
- * @queue: the device's
- * @owner: who asks
- * @params: what
- * @waiter: told when it is back, if this succeeds; NULL: it is to be taken
- *
- * Return: 0 or a negative errno of DMAWIRE_IOC_GIVE.
- */
-int dmawire_queue_give(struct dmawire_queue *queue, const void *owner,
-		       const struct dmawire_give_params *params,
-		       struct dmawire_waiter *waiter)
-{
-	int ret;
-
-	guard(mutex)(&queue->mutex);
-	ret = check_owner(queue, owner);
-	return ret ?: give(queue, params, waiter);
-}
-
-static struct dmawire_capture *take(struct dmawire_queue *queue,
-				    const void *owner, int *error)
-{
-	struct dmawire_capture *capture;
-
-	spin_lock_irq(&queue->lock);
-	capture = list_first_entry_or_null(&queue->back, struct dmawire_capture,
-					   node);
-	if (queue->owner && queue->owner != owner) {
-		/* Also after a wait: the queue may have changed hands. */
-		capture = NULL;
-		*error = -EBUSY;
-	} else if (capture) {
-		list_del_init(&capture->node);
-		*error = 0;
-	} else if (queue->counts.given) {
-		*error = -EAGAIN;
-	} else {
-		*error = queue->gone ? -ENODEV : -ECANCELED;
-	}
-	spin_unlock_irq(&queue->lock);
-	return capture;
-}
-
-/* Whether there is nothing to wait for any more. */
-static bool try_take(struct dmawire_queue *queue, const void *owner,
-		     struct dmawire_capture **capture, int *error)
-{
-	*capture = take(queue, owner, error);
-	return *capture || *error != -EAGAIN;
-}
-
-/**
- * dmawire_queue_take - take back the next range
- * @queue: the device's
- * @owner: who asks
- * @wait: for one to come back
- * @taken: what it is
- *
- * Return: 0 or a negative errno of DMAWIRE_IOC_TAKE.
- */
-int dmawire_queue_take(struct dmawire_queue *queue, const void *owner,
-		       bool wait, struct dmawire_taken *taken)
-{
-	struct dmawire_capture *capture;
-	int error;
-
-	capture = take(queue, owner, &error);
-	if (wait && error == -EAGAIN &&
-	    wait_event_interruptible(queue->wait,
-				     try_take(queue, owner, &capture,
-					      &error)))
-		return -EINTR;
-	if (!capture)
-		return error;
-	dmawire_queue_finish_take(queue, capture, taken);
-
-	guard(mutex)(&queue->mutex);
-	disown_if_empty(queue);
-	return 0;
-}
-
-/**
- * dmawire_queue_finish_take - take back the range that a waiter was told of
- * @queue: the device's
- * @cookie: what the waiter was told
- * @taken: what it is
- */
-void dmawire_queue_finish_take(struct dmawire_queue *queue, void *cookie,
-			       struct dmawire_taken *taken)
-{
-	struct dmawire_capture *capture = cookie;
-
-	*taken = capture->taken;
-	spin_lock_irq(&queue->lock);
-	WARN_ON_ONCE(capture->state != DMAWIRE_BACK);
-	dmawire_capture_move(capture, DMAWIRE_FREE, &queue->free);
-	spin_unlock_irq(&queue->lock);
-}
-
-void dmawire_queue_count(struct dmawire_queue *queue,
-			 struct dmawire_counts *counts)
-{
-	spin_lock_irq(&queue->lock);
-	*counts = queue->counts;
-	spin_unlock_irq(&queue->lock);
-}
-
-__poll_t dmawire_queue_poll(struct dmawire_queue *queue, struct file *file,
-			    struct poll_table_struct *table)
-{
-	__poll_t mask = 0;
-
-	poll_wait(file, &queue->wait, table);
-	spin_lock_irq(&queue->lock);
-	if (!list_empty(&queue->back))
-		mask |= EPOLLIN | EPOLLRDNORM;
-	if (queue->gone)
-		mask |= EPOLLHUP | EPOLLERR;
-	spin_unlock_irq(&queue->lock);
-	return mask;
-}
-

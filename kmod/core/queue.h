@@ -68,21 +68,38 @@ struct dmawire_counts {
 	bool running;
 };
 
+struct dmawire_capture;
+
 /**
- * struct dmawire_waiter - who wants to be called when a range is back, instead
- *	of taking it
- * @back: called once, in any context, with no lock held. @cookie is for
- *	dmawire_queue_finish_take().
+ * struct dmawire_waiter - a request that completes with a range
+ * @done: called once, in any context, with no lock held; the waiter may then call
+ *	dmawire_queue_finish_take()
+ * @capture: the queue's, under its lock
  */
 struct dmawire_waiter {
-	void (*back)(struct dmawire_waiter *waiter, void *cookie);
+	void (*done)(struct dmawire_waiter *waiter);
+	struct dmawire_capture *capture;
 };
+
+/**
+ * struct dmawire_attached - names an attachment that ATTACH has made
+ * @index: userspace's name; used again after DETACH
+ * @serial: never used again
+ */
+struct dmawire_attached {
+	u32 index;
+	u64 serial;
+};
+
+int dmawire_queue_init(void);
+void dmawire_queue_exit(void);
 
 struct dmawire_queue *
 dmawire_queue_create(struct dmawire_device *device, struct device *dev,
 		     const struct dmawire_device_params *params);
-void dmawire_queue_shut(struct dmawire_queue *queue);
+bool dmawire_queue_shut(struct dmawire_queue *queue);
 void dmawire_queue_fail(struct dmawire_queue *queue);
+void dmawire_queue_set_wedged(struct dmawire_queue *queue);
 void dmawire_queue_destroy(struct dmawire_queue *queue);
 
 bool dmawire_queue_has_dev(const struct dmawire_queue *queue);
@@ -96,12 +113,17 @@ const struct dmawire_device_params *
 dmawire_queue_params(const struct dmawire_queue *queue);
 
 int dmawire_queue_attach(struct dmawire_queue *queue, const void *owner,
-			 struct dma_buf *dmabuf, u32 *index);
+			 struct dma_buf *dmabuf, u32 flags,
+			 struct dmawire_attached *attached);
+void dmawire_queue_finish_attach(struct dmawire_queue *queue,
+				 const struct dmawire_attached *attached,
+				 bool is_told);
 int dmawire_queue_detach(struct dmawire_queue *queue, const void *owner,
 			 u32 index);
 int dmawire_queue_start(struct dmawire_queue *queue, const void *owner,
 			u32 rate);
 int dmawire_queue_stop(struct dmawire_queue *queue, const void *owner);
+void dmawire_queue_suspend(struct dmawire_queue *queue);
 void dmawire_queue_leave(struct dmawire_queue *queue, const void *owner);
 
 int dmawire_queue_give(struct dmawire_queue *queue, const void *owner,
@@ -109,8 +131,12 @@ int dmawire_queue_give(struct dmawire_queue *queue, const void *owner,
 		       struct dmawire_waiter *waiter);
 int dmawire_queue_take(struct dmawire_queue *queue, const void *owner,
 		       bool wait, struct dmawire_taken *taken);
-void dmawire_queue_finish_take(struct dmawire_queue *queue, void *cookie,
+bool dmawire_queue_finish_take(struct dmawire_queue *queue,
+			       struct dmawire_waiter *waiter,
 			       struct dmawire_taken *taken);
+void dmawire_queue_cancel(struct dmawire_queue *queue,
+			  struct dmawire_waiter *waiter);
+bool dmawire_queue_give_may_sleep(struct dmawire_queue *queue, u32 index);
 
 void dmawire_queue_count(struct dmawire_queue *queue,
 			 struct dmawire_counts *counts);

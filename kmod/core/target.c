@@ -254,6 +254,16 @@ void dmawire_target_release(struct dmawire_target *target,
 	target->given--;
 }
 
+/* The device was wedged with some of its pages and has been stopped. */
+void dmawire_target_release_all(struct dmawire_target *target)
+{
+	lockdep_assert_held(target->lock);
+
+	bitmap_zero(target->pages,
+		    dmawire_dmabuf_buffer(target->dmabuf)->nr_pages);
+	target->given = 0;
+}
+
 /* The span that the byte at @offset lies in. */
 static unsigned int find_span(const struct dmawire_spans *spans, size_t offset)
 {

@@ -2,6 +2,7 @@
 #ifndef DMAWIRE_TARGET_H
 #define DMAWIRE_TARGET_H
 
+#include <linux/list.h>
 #include <linux/types.h>
 
 #include "buffer.h"
@@ -48,9 +49,13 @@ struct dmawire_spans {
  * @runs: the same, cut further so that each is also contiguous in memory: the
  *	unit of cache maintenance
  * @needs_sync: whether CPU and device can see different data
+ * @serial: names the attachment, see struct dmawire_attached
+ * @is_published: userspace has been told the index; protected by @lock
+ * @has_fences: ranges that are submitted to the device get a fence
  * @context: of the fences
- * @seqno: of the newest fence; protected by the queue's mutex
+ * @seqno: of the newest fence; protected by the reservation lock
  * @fence: the newest, if it has not signaled; protected by @lock
+ * @node: in the queue's list of wedged attachments
  * @given: ranges that are the device's; protected by @lock
  * @pages: bit i: what lies i times PAGE_SIZE behind the first byte is the
  *	device's, a page long; protected by @lock
@@ -65,9 +70,13 @@ struct dmawire_target {
 	struct dmawire_spans segments;
 	struct dmawire_spans runs;
 	bool needs_sync;
+	u64 serial;
+	bool is_published;
+	bool has_fences;
 	u64 context;
 	u64 seqno;
 	struct dmawire_fence *fence;
+	struct list_head node;
 	unsigned int given;
 	unsigned long *pages;
 };
@@ -86,6 +95,7 @@ bool dmawire_target_claim(struct dmawire_target *target,
 			  const struct dmawire_range *range);
 void dmawire_target_release(struct dmawire_target *target,
 			    const struct dmawire_range *range);
+void dmawire_target_release_all(struct dmawire_target *target);
 
 unsigned int dmawire_target_segments(const struct dmawire_target *target,
 				     const struct dmawire_range *range,

@@ -17,6 +17,7 @@
 #include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/stddef.h>
+#include <linux/string.h>
 
 #include <dmawire/uapi.h>
 
@@ -165,7 +166,6 @@ static int dmawire_uring_unregister(struct io_uring_cmd *cmd,
 /**
  * struct dmawire_uring_wait - a request that waits for its range
  * @waiter: in the queue
- * @cookie: of the range, once it is back
  * @user: the caller's struct
  * @user_size: its size
  *
@@ -173,7 +173,6 @@ static int dmawire_uring_unregister(struct io_uring_cmd *cmd,
  */
 struct dmawire_uring_wait {
 	struct dmawire_waiter waiter;
-	void *cookie;
 	void __user *user;
 	u32 user_size;
 };
@@ -194,7 +193,10 @@ static void complete_capture(struct io_uring_cmd *cmd, unsigned int issue_flags)
 	struct dmawire_taken taken;
 	int ret;
 
-	dmawire_queue_finish_take(queue_of(cmd), wait->cookie, &taken);
+	if (!dmawire_queue_finish_take(queue_of(cmd), &wait->waiter, &taken)) {
+		io_uring_cmd_done(cmd, -ECANCELED, issue_flags);
+		return;
+	}
 	arg.out_sequence = taken.sequence;
 	arg.out_timestamp = taken.timestamp;
 	arg.out_lost = taken.lost;
@@ -210,14 +212,13 @@ static void complete_capture(struct io_uring_cmd *cmd, unsigned int issue_flags)
 DMAWIRE_URING_WORK(complete_capture_work, complete_capture)
 
 /* One completion each, so that a task that waits for many is woken once. */
-static void capture_is_back(struct dmawire_waiter *waiter, void *cookie)
+static void capture_is_done(struct dmawire_waiter *waiter)
 {
 	struct dmawire_uring_wait *wait =
 		container_of(waiter, struct dmawire_uring_wait, waiter);
 	struct io_uring_cmd *cmd =
 		container_of((void *)wait, struct io_uring_cmd, pdu);
 
-	wait->cookie = cookie;
 	io_uring_cmd_do_in_task_lazy(cmd, complete_capture_work);
 }
 
@@ -237,12 +238,18 @@ static int dmawire_uring_capture(struct io_uring_cmd *cmd,
 	/* Not many results of one request, and no registered buffer. */
 	if (arg.flags || cmd->flags & IORING_URING_CMD_MASK)
 		return -EINVAL;
+	if (!(cmd->file->f_mode & FMODE_WRITE))
+		return -EACCES;
+	/* A worker of io_uring may wait for the reservation lock. */
+	if (issue_flags & IO_URING_F_NONBLOCK &&
+	    dmawire_queue_give_may_sleep(queue_of(cmd), arg.index))
+		return -EAGAIN;
 
 	params.index = arg.index;
 	params.length = arg.length;
 	params.offset = arg.offset;
 	*wait = (struct dmawire_uring_wait) {
-		.waiter.back = capture_is_back,
+		.waiter.done = capture_is_done,
 		.user = user,
 		.user_size = arg.size,
 	};
@@ -255,14 +262,24 @@ static int dmawire_uring_capture(struct io_uring_cmd *cmd,
 	return -EIOCBQUEUED;
 }
 
-/*
- * The ring or the task ends. What the device has it gives back only if it is
- * stopped; and then the request completes like any other.
- */
+/* The ring or the task ends: this request completes, others go on. */
 static int cancel_capture(struct io_uring_cmd *cmd)
 {
-	dmawire_queue_stop(queue_of(cmd), cmd->file->private_data);
+	struct dmawire_uring_wait *wait =
+		io_uring_cmd_to_pdu(cmd, struct dmawire_uring_wait);
+
+	dmawire_queue_cancel(queue_of(cmd), &wait->waiter);
 	return 0;
+}
+
+/* Fields that no command of ours defines. */
+static bool sqe_is_clear(const struct io_uring_cmd *cmd, unsigned int issue_flags)
+{
+	const size_t size = issue_flags & IO_URING_F_SQE128 ? 80 : 16;
+	const struct io_uring_sqe *sqe = cmd->sqe;
+
+	return !READ_ONCE(sqe->len) && !READ_ONCE(sqe->splice_fd_in) &&
+	       !memchr_inv(sqe->cmd, 0, size);
 }
 
 /* Whether this kernel takes buffers from a driver into an io_uring's table. */
@@ -285,6 +302,8 @@ int dmawire_uring_cmd(struct io_uring_cmd *cmd, unsigned int issue_flags)
 
 	if (issue_flags & IO_URING_F_CANCEL)
 		return cancel_capture(cmd);
+	if (!sqe_is_clear(cmd, issue_flags))
+		return -EINVAL;
 
 	user = u64_to_user_ptr(READ_ONCE(cmd->sqe->addr));
 	if (cmd->cmd_op == DMAWIRE_URING_CMD_CAPTURE)

@@ -185,6 +185,7 @@ int dmawire_pattern_init(void)
 		.ops = &pattern_ops,
 		.alignment = DMAWIRE_PATTERN_ALIGNMENT,
 		.max_rate = 1000000,
+		.max_interval_ms = 10000,
 		.frame_headers = true,
 		.cpu_fills = true,
 	};

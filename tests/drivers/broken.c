@@ -40,6 +40,9 @@ enum broken_fault {
 	BROKEN_AFTER_STOP,
 	BROKEN_HANG,
 	BROKEN_DROPS,
+	BROKEN_FAILS_IN_START,
+	BROKEN_REFUSES_START,
+	BROKEN_BACKWARDS,
 };
 
 static const char *const fault_names[] = {
@@ -50,11 +53,18 @@ static const char *const fault_names[] = {
 	[BROKEN_AFTER_STOP] = "after_stop",
 	[BROKEN_HANG] = "hang",
 	[BROKEN_DROPS] = "drops",
+	[BROKEN_FAILS_IN_START] = "fails_in_start",
+	[BROKEN_REFUSES_START] = "refuses_start",
+	[BROKEN_BACKWARDS] = "backwards",
 };
 
 static char *fault = "none";
 module_param(fault, charp, 0444);
-MODULE_PARM_DESC(fault, "none; early: done before it is written; twice: done twice; too_long: longer than the transfer; after_stop: done after stop() returned; hang: never done; drops: every second frame has no room");
+MODULE_PARM_DESC(fault, "none; early: done before it is written; twice: done twice; too_long: longer than the transfer; after_stop: done after stop() returned; hang: never done; drops: every second frame has no room; fails_in_start: reports a failure inside start(); refuses_start: and returns EIO; backwards: completes frames in pairs, the second first");
+
+static unsigned int interval;
+module_param(interval, uint, 0444);
+MODULE_PARM_DESC(interval, "max_interval_ms of the device (default 0: none)");
 
 static int broken_fault;
 static struct platform_device *broken_parent;
@@ -94,7 +104,8 @@ static void broken_capture(struct dmawire_transfer *transfer)
 {
 	struct dmawire_frame frame = {
 		.length = min(transfer->length, BROKEN_MAX_FRAME),
-		.sequence = broken_sequence,
+		.sequence = broken_fault == BROKEN_BACKWARDS ? broken_sequence ^ 1 :
+							       broken_sequence,
 		.timestamp = ktime_get_ns(),
 	};
 	size_t length = frame.length;
@@ -156,12 +167,18 @@ static void broken_work_fn(struct work_struct *work)
 static int broken_start(struct dmawire_device *device, u32 rate)
 {
 	broken_sequence = 0;
-	return 0;
+	if (broken_fault != BROKEN_FAILS_IN_START &&
+	    broken_fault != BROKEN_REFUSES_START)
+		return 0;
+
+	dmawire_device_failed(device);
+	return broken_fault == BROKEN_REFUSES_START ? -EIO : 0;
 }
 
 /* Forgets what it has, unless it will be late with it. */
 static void broken_stop(struct dmawire_device *device)
 {
+	WARN(broken_fault == BROKEN_REFUSES_START, "stopped without a start\n");
 	cancel_delayed_work_sync(&broken_work);
 	if (broken_fault == BROKEN_AFTER_STOP) {
 		schedule_delayed_work(&broken_work,
@@ -197,6 +214,7 @@ static int broken_register(void)
 		.name = "broken",
 		.ops = &broken_ops,
 		.frame_headers = true,
+		.max_interval_ms = interval,
 	};
 	struct dmawire_device *device;
 

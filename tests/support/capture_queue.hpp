@@ -16,8 +16,8 @@ class CaptureQueue {
  public:
   explicit CaptureQueue(int device) : device_(device) {}
 
-  [[nodiscard]] int attach(int dmabuf, uint32_t* index = nullptr) const {
-    dmawire_attach request{.size = sizeof(request), .fd = dmabuf};
+  [[nodiscard]] int attach(int dmabuf, uint32_t* index = nullptr, uint32_t flags = 0) const {
+    dmawire_attach request{.size = sizeof(request), .flags = flags, .fd = dmabuf};
     const int error = call(device_, DMAWIRE_IOC_ATTACH, &request);
     if (error == 0 && index != nullptr)
       *index = request.out_index;

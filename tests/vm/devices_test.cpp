@@ -332,6 +332,41 @@ TEST_F(Broken, ADeviceThatHangsCanBeClosed) {
   capture_.reset();
 }
 
+TEST_F(Broken, ADeviceThatFailsInsideStartHasFailed) {
+  ASSERT_NO_FATAL_FAILURE(begin("fails_in_start", 2));
+  EXPECT_EQ(capture_->take().out_result, -EIO);
+  EXPECT_EQ(capture_->take().out_result, -EIO);
+  EXPECT_EQ(capture_->give(2 * kPage, kPage), EIO);
+  EXPECT_TRUE(comes_true([this] { return capture_->status().out_running == 0; }));
+  ASSERT_EQ(capture_->stop(), 0);
+  EXPECT_EQ(capture_->give(2 * kPage, kPage), 0);
+}
+
+TEST_F(Broken, ADeviceThatFailsAndDoesNotStartIsNotStopped) {
+  driver_.emplace("dmawire_broken", "fault=refuses_start");
+  capture_.emplace("broken", 4 * kPage);
+  give_pages(*capture_, 1);
+  EXPECT_EQ(capture_->start(), EIO);
+  EXPECT_EQ(capture_->status().out_running, 0U);
+  EXPECT_EQ(capture_->status().out_given, 1U) << "as before";
+  EXPECT_EQ(capture_->give(kPage, kPage), 0);
+  ASSERT_EQ(capture_->stop(), 0);
+  EXPECT_EQ(capture_->take().out_result, -ECANCELED);
+  EXPECT_EQ(capture_->take().out_result, -ECANCELED);
+}
+
+TEST_F(Broken, FramesInAnotherOrderAreNoFault) {
+  ASSERT_NO_FATAL_FAILURE(begin("backwards", 4));
+  for (const uint64_t sequence : {1, 0, 3, 2}) {
+    const dmawire_take taken = capture_->take();
+    EXPECT_EQ(taken.out_sequence, sequence);
+    EXPECT_EQ(frame_fault(capture_->frame(taken), sequence), "");
+  }
+  EXPECT_EQ(capture_->status().out_lost, 0U);
+  EXPECT_EQ(capture_->status().out_failed, 0U);
+  EXPECT_EQ(capture_->status().out_captured, 4U);
+}
+
 TEST_F(Broken, FramesWithoutRoomAreCountedAsLost) {
   ASSERT_NO_FATAL_FAILURE(begin("drops", 3));
   for (uint64_t i = 0; i < 3; ++i) {

@@ -170,18 +170,73 @@ TEST_F(DrmFence, OfAWriterIsWaitedForByTheCpu) {
   EXPECT_EQ(sync(buffer.get(), DMA_BUF_SYNC_END | DMA_BUF_SYNC_READ), 0);
 }
 
-TEST_F(DrmFence, OfACaptureIsSeenThroughTheHandle) {
-  Capturing capturing("pattern", kMiB);
-  const VgemHandle handle(card_, capturing.buffer());
-  ASSERT_EQ(handle.error(), 0);
-  ASSERT_EQ(capturing.give(0, 64 * 1024), 0);
-  EXPECT_EQ(VgemFence(card_, handle.number(), VgemFence::Access::kRead).error(), EBUSY)
+class DrmFencedCapture : public DrmFence {
+ protected:
+  static constexpr uint32_t frame = 64 * 1024;
+
+  void SetUp() override {
+    DrmFence::SetUp();
+    if (IsSkipped())
+      return;
+    ASSERT_EQ(queue_.attach(buffer_.get(), &index_, DMAWIRE_ATTACH_FENCES), 0);
+    ASSERT_EQ(handle_.error(), 0);
+  }
+
+  UniqueFd device_ = open_device();
+  CaptureQueue queue_{device_.get()};
+  UniqueFd buffer_ = create_buffer(device_.get(), kMiB);
+  VgemHandle handle_{card_, buffer_.get()};
+  uint32_t index_ = 0;
+};
+
+TEST_F(DrmFencedCapture, IsSeenThroughTheHandle) {
+  ASSERT_EQ(queue_.start(1), 0);
+  ASSERT_EQ(queue_.give(index_, 0, frame), 0);
+  EXPECT_EQ(VgemFence(card_, handle_.number(), VgemFence::Access::kRead).error(), EBUSY)
       << "the device may write to it";
-  ASSERT_EQ(capturing.start(), 0);
-  capturing.take();
-  EXPECT_EQ(events_of(capturing.buffer(), POLLIN, 10'000), POLLIN);
-  EXPECT_EQ(VgemFence(card_, handle.number(), VgemFence::Access::kRead).error(), 0) << "it is done";
-  EXPECT_EQ(capturing.stop(), 0);
+  (void)queue_.take();
+  EXPECT_EQ(events_of(buffer_.get(), POLLIN, 10'000), POLLIN);
+  EXPECT_EQ(VgemFence(card_, handle_.number(), VgemFence::Access::kRead).error(), 0)
+      << "it is done";
+}
+
+TEST_F(DrmFencedCapture, WaitsForAReaderWithoutBlockingGive) {
+  ASSERT_EQ(queue_.start(), 0);
+  VgemFence fence(card_, handle_.number(), VgemFence::Access::kRead);
+  ASSERT_EQ(fence.error(), 0);
+  ASSERT_EQ(queue_.give(index_, 0, frame), 0) << "it does not wait itself";
+  pollfd file{.fd = device_.get(), .events = POLLIN, .revents = 0};
+  EXPECT_EQ(poll(&file, 1, 200), 0) << "the reader is not done";
+  fence.signal();
+  EXPECT_EQ(queue_.take().out_result, static_cast<int32_t>(frame));
+}
+
+TEST_F(DrmFencedCapture, CanBeStoppedWhileItWaitsForAReader) {
+  ASSERT_EQ(queue_.start(), 0);
+  VgemFence fence(card_, handle_.number(), VgemFence::Access::kRead);
+  ASSERT_EQ(fence.error(), 0);
+  ASSERT_EQ(queue_.give(index_, 0, frame), 0);
+  ASSERT_EQ(queue_.stop(), 0);
+  EXPECT_EQ(queue_.take().out_result, -ECANCELED);
+  EXPECT_EQ(queue_.detach(index_), 0);
+}
+
+TEST_F(DrmFencedCapture, ItsOwnFencesDoNotKeepItWaiting) {
+  ASSERT_EQ(queue_.start(), 0);
+  for (uint32_t i = 0; i < 4; ++i)
+    ASSERT_EQ(queue_.give(index_, uint64_t{i} * frame, frame), 0);
+  for (uint32_t i = 0; i < 4; ++i)
+    EXPECT_EQ(queue_.take().out_result, static_cast<int32_t>(frame));
+}
+
+TEST_F(DrmFencedCapture, WithoutTheFlagReadersAreNotWaitedFor) {
+  ASSERT_EQ(queue_.detach(index_), 0);
+  ASSERT_EQ(queue_.attach(buffer_.get(), &index_), 0);
+  ASSERT_EQ(queue_.start(), 0);
+  VgemFence fence(card_, handle_.number(), VgemFence::Access::kRead);
+  ASSERT_EQ(fence.error(), 0);
+  ASSERT_EQ(queue_.give(index_, 0, frame), 0);
+  EXPECT_EQ(queue_.take().out_result, static_cast<int32_t>(frame));
 }
 
 }  // namespace

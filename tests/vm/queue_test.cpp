@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/dma-buf.h>
-#include <linux/sync_file.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 
@@ -38,12 +37,6 @@ class Queue : public testing::Test {
   [[nodiscard]] std::span<const uint8_t> frame_at(uint64_t offset) const {
     return mapping_.bytes().subspan(offset, kFrame);
   }
-  /// Whether reading the dma-buf would have to wait for a device.
-  [[nodiscard]] bool is_being_written() const {
-    pollfd file{.fd = buffer_.get(), .events = POLLIN, .revents = 0};
-    return poll(&file, 1, 0) == 0;
-  }
-
   UniqueFd device_ = open_device();
   CaptureQueue queue_{device_.get()};
   UniqueFd buffer_ = create_buffer(device_.get(), uint64_t{kFrames} * kFrame);
@@ -284,52 +277,6 @@ TEST_F(Queue, ASignalEndsTheWaitWithEintr) {
   ASSERT_EQ(queue_.stop(), 0);
 }
 
-TEST_F(Queue, AWriteFenceSaysThatADeviceHasIt) {
-  EXPECT_FALSE(is_being_written());
-  for (uint32_t i = 0; i < kFrames; ++i)
-    ASSERT_EQ(give(i), 0);
-  EXPECT_TRUE(is_being_written());
-  dma_buf_export_sync_file fences{.flags = DMA_BUF_SYNC_READ, .fd = -1};
-  ASSERT_EQ(ioctl(buffer_.get(), DMA_BUF_IOCTL_EXPORT_SYNC_FILE, &fences), 0);
-  const UniqueFd sync_file{fences.fd};
-  pollfd file{.fd = sync_file.get(), .events = POLLIN, .revents = 0};
-  EXPECT_EQ(poll(&file, 1, 0), 0);
-  ASSERT_EQ(queue_.start(), 0);
-  EXPECT_EQ(poll(&file, 1, 10'000), 1);
-  for (uint32_t i = 0; i < kFrames; ++i)
-    (void)queue_.take();
-  EXPECT_FALSE(is_being_written());
-}
-
-TEST_F(Queue, FencesSignalInOrderHoweverManyRangesTheyStandFor) {
-  const uint32_t pages = 100;
-  for (uint32_t i = 0; i < pages; ++i)
-    ASSERT_EQ(queue_.give(index_, uint64_t{i} * kPage, 64), 0);
-  dma_buf_export_sync_file fences{.flags = DMA_BUF_SYNC_READ, .fd = -1};
-  ASSERT_EQ(ioctl(buffer_.get(), DMA_BUF_IOCTL_EXPORT_SYNC_FILE, &fences), 0);
-  const UniqueFd sync_file{fences.fd};
-  ASSERT_EQ(queue_.start(1000), 0);
-  pollfd file{.fd = sync_file.get(), .events = POLLIN, .revents = 0};
-  ASSERT_EQ(poll(&file, 1, 10'000), 1);
-  EXPECT_EQ(queue_.status().out_given, 0u);
-  EXPECT_FALSE(is_being_written());
-}
-
-TEST_F(Queue, AFenceOutlivesTheDmaBuf) {
-  ASSERT_EQ(give(0), 0);
-  dma_buf_export_sync_file fences{.flags = DMA_BUF_SYNC_READ, .fd = -1};
-  ASSERT_EQ(ioctl(buffer_.get(), DMA_BUF_IOCTL_EXPORT_SYNC_FILE, &fences), 0);
-  const UniqueFd sync_file{fences.fd};
-  mapping_ = Mapped{};
-  buffer_.reset();
-  device_.reset();
-  pollfd file{.fd = sync_file.get(), .events = POLLIN, .revents = 0};
-  EXPECT_EQ(poll(&file, 1, 10'000), 1) << "the end of the file stops the device";
-  sync_file_info about = {};
-  EXPECT_EQ(ioctl(sync_file.get(), SYNC_IOC_FILE_INFO, &about), 0);
-  EXPECT_EQ(about.status, 1);
-}
-
 TEST_F(Queue, TheDmaBufOutlivesTheFileThatCaptured) {
   ASSERT_EQ(give(0), 0);
   ASSERT_EQ(queue_.start(), 0);
@@ -337,7 +284,6 @@ TEST_F(Queue, TheDmaBufOutlivesTheFileThatCaptured) {
   ASSERT_EQ(give(1), 0);
   device_.reset();
   EXPECT_EQ(frame_fault(frame_at(0), 0), "");
-  EXPECT_FALSE(is_being_written());
   const UniqueFd again = open_device();
   EXPECT_EQ(CaptureQueue{again.get()}.attach(buffer_.get()), 0);
 }
@@ -398,13 +344,58 @@ TEST_F(UringCapture, StopCompletesItWithEcanceled) {
   EXPECT_EQ(ring_.next_result(), -ECANCELED);
 }
 
-TEST_F(UringCapture, TheEndOfTheRingStopsTheDevice) {
+TEST_F(UringCapture, TheEndOfTheRingTakesBackWhatTheDeviceHasNotGot) {
   for (uint32_t i = 0; i < kFrames; ++i)
     ring_.submit([&](io_uring_sqe* sqe) { prepare(sqe, &captures_[i], i); });
-  ASSERT_EQ(queue_.start(1), 0);
   ring_.end();
   EXPECT_TRUE(comes_true([this] { return queue_.status().out_given == 0; }));
-  EXPECT_EQ(queue_.status().out_running, 0u);
+  EXPECT_EQ(give(0), 0) << "the range is ours again";
+}
+
+TEST_F(UringCapture, TheEndOfARingLeavesTheRunOfAnotherAlone) {
+  SlotRing other;
+  ring_.submit([&](io_uring_sqe* sqe) { prepare(sqe, &captures_[0], 0); });
+  other.submit([&](io_uring_sqe* sqe) { prepare(sqe, &captures_[1], 1); });
+  ASSERT_EQ(give(2), 0);
+  ASSERT_EQ(queue_.start(2), 0);
+  ring_.end();
+  EXPECT_EQ(other.next_result(), static_cast<int>(kFrame));
+  const dmawire_take taken = queue_.take();
+  EXPECT_EQ(taken.out_result, static_cast<int32_t>(kFrame));
+  EXPECT_EQ(frame_fault(frame_at(taken.out_offset), taken.out_sequence), "");
+  EXPECT_EQ(queue_.status().out_running, 1u);
+  EXPECT_EQ(queue_.status().out_canceled, 1u);
+}
+
+TEST_F(UringCapture, AnExitingThreadTakesBackItsOwnRequestsOnly) {
+  ASSERT_EQ(give(1), 0);
+  ASSERT_EQ(queue_.start(1), 0);
+  std::thread{[this] {
+    ring_.submit([&](io_uring_sqe* sqe) { prepare(sqe, &captures_[0], 0); });
+  }}.join();
+  EXPECT_EQ(ring_.next_result(), -ECANCELED);
+  EXPECT_EQ(queue_.status().out_running, 1u);
+  EXPECT_EQ(queue_.status().out_given, 2u);
+  EXPECT_EQ(give(0), EBUSY) << "the device may still write to it";
+  const dmawire_take taken = queue_.take();
+  EXPECT_EQ(taken.out_result, static_cast<int32_t>(kFrame));
+  ASSERT_EQ(queue_.stop(), 0);
+  EXPECT_EQ(queue_.status().out_given, 0u);
+  EXPECT_EQ(give(0), 0);
+}
+
+TEST_F(UringCapture, RefusesFieldsThatItDoesNotDefineWithEinval) {
+  dmawire_uring_capture capture;
+  const auto result_of = [&](auto spoil) {
+    return ring_.result_of([&](io_uring_sqe* sqe) {
+      prepare(sqe, &capture, 0);
+      spoil(*sqe);
+    });
+  };
+  EXPECT_EQ(result_of([](auto& s) { s.len = 1; }), -EINVAL);
+  EXPECT_EQ(result_of([](auto& s) { s.file_index = 1; }), -EINVAL);
+  EXPECT_EQ(result_of([](auto& s) { s.cmd[0] = 1; }), -EINVAL);
+  EXPECT_EQ(result_of([](auto& s) { s.cmd[15] = 1; }), -EINVAL);
 }
 
 TEST_F(UringCapture, AProcessMayBeKilledInTheMiddleOfIt) {

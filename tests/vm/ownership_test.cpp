@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: MIT
+//
+// Only the owner of a capture can stop, stall or change it.
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <thread>
+
+#include "abi.hpp"
+#include "capture_queue.hpp"
+#include "capturing.hpp"
+#include "edu_card.hpp"
+#include "given_memory.hpp"
+#include "guest.hpp"
+#include "mapped.hpp"
+#include "slot_ring.hpp"
+
+namespace dmawire::test {
+namespace {
+
+/// A page that can be read; a write to it waits until it is let go on, or refused.
+class StalledPage {
+ public:
+  StalledPage(const void* content, size_t length) {
+    std::memcpy(page_.data(), content, length);
+    uffdio_api api{.api = UFFD_API, .features = UFFD_FEATURE_PAGEFAULT_FLAG_WP, .ioctls = 0};
+    EXPECT_EQ(ioctl(fd_.get(), UFFDIO_API, &api), 0) << strerror(errno);
+    uffdio_register range{.range = {address(), kPage}, .mode = UFFDIO_REGISTER_MODE_WP, .ioctls = 0};
+    EXPECT_EQ(ioctl(fd_.get(), UFFDIO_REGISTER, &range), 0) << strerror(errno);
+    protect(UFFDIO_WRITEPROTECT_MODE_WP);
+  }
+
+  [[nodiscard]] void* data() { return page_.data(); }
+  /// Waits until a thread writes to it.
+  [[nodiscard]] bool is_written() const {
+    pollfd file{.fd = fd_.get(), .events = POLLIN, .revents = 0};
+    return poll(&file, 1, 60'000) == 1 && (file.revents & POLLIN) != 0;
+  }
+  void let_it() { protect(0); }
+  void refuse() {
+    EXPECT_EQ(mprotect(page_.data(), kPage, PROT_READ), 0);
+    protect(0);
+  }
+
+ private:
+  [[nodiscard]] uint64_t address() { return reinterpret_cast<uint64_t>(page_.data()); }
+  void protect(uint64_t mode) {
+    uffdio_writeprotect request{.range = {address(), kPage}, .mode = mode};
+    EXPECT_EQ(ioctl(fd_.get(), UFFDIO_WRITEPROTECT, &request), 0) << strerror(errno);
+  }
+
+  Mapped page_{-1, kPage, 0, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS};
+  UniqueFd fd_{static_cast<int>(syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK))};
+};
+
+class Ownership : public testing::Test {
+ protected:
+  UniqueFd device_ = open_device();
+  CaptureQueue queue_{device_.get()};
+  UniqueFd buffer_ = create_buffer(device_.get(), 4 * kPage);
+};
+
+TEST_F(Ownership, AnAttachmentHasNoIndexUntilItIsTold) {
+  for (const bool refused : {false, true}) {
+    const dmawire_attach content{.size = sizeof(content), .fd = buffer_.get()};
+    StalledPage page{&content, sizeof(content)};
+    auto* request = static_cast<dmawire_attach*>(page.data());
+    int error = -1;
+    std::thread attaching{[&] { error = call(device_.get(), DMAWIRE_IOC_ATTACH, request); }};
+    ASSERT_TRUE(page.is_written());
+    EXPECT_EQ(queue_.give(0, 0, kPage), EINVAL);
+    EXPECT_EQ(queue_.detach(0), EINVAL);
+    const UniqueFd other = create_buffer(device_.get(), kPage);
+    uint32_t index = 0;
+    EXPECT_EQ(queue_.attach(other.get(), &index), 0);
+    EXPECT_EQ(index, 1U);
+    if (refused)
+      page.refuse();
+    else
+      page.let_it();
+    attaching.join();
+    EXPECT_EQ(error, refused ? EFAULT : 0);
+    EXPECT_EQ(queue_.give(0, 0, kPage), refused ? EINVAL : 0);
+    ASSERT_EQ(queue_.stop(), 0);
+    EXPECT_EQ(queue_.detach(0), refused ? EINVAL : 0);
+    EXPECT_EQ(queue_.give(1, 0, kPage), 0) << "the other attachment is as it was";
+    ASSERT_EQ(queue_.stop(), 0);
+    EXPECT_EQ(queue_.detach(1), 0);
+    dmawire_take taken;
+    while (queue_.take(&taken) == 0)
+      ;
+  }
+}
+
+TEST_F(Ownership, AnotherFilesCreateDoesNotStallGive) {
+  const EduCard card;
+  if (!card.present())
+    GTEST_SKIP() << "this machine has no edu device";
+  const DriverModule driver{"dmawire_edu", EduCard::driver_parameters()};
+  Capturing capture{"edu", 4 * kPage};
+  const UniqueFd other = open_driver("edu");
+  std::atomic<bool> is_creating = false;
+  std::atomic<bool> done = false;
+  std::thread creating{[&] {
+    dmawire_create request = create_request(256 * kMiB);
+    request.backing = DMAWIRE_BACKING_COHERENT;
+    for (int i = 0; i < 20 && !done; ++i) {
+      is_creating = true;
+      (void)create_error(other.get(), request);
+      is_creating = false;
+    }
+    done = true;
+  }};
+  // Allocating and zeroing takes many times as long as GIVE: one falls between two looks.
+  bool was_inside = false;
+  while (!done && !was_inside) {
+    const bool before = is_creating;
+    EXPECT_EQ(capture.give(0, kPage), 0);
+    was_inside = before && is_creating;
+    EXPECT_EQ(capture.stop(), 0);
+    capture.take();
+  }
+  done = true;
+  creating.join();
+  EXPECT_TRUE(was_inside);
+}
+
+TEST_F(Ownership, AStrangersStopChangesNothing) {
+  uint32_t index = 0;
+  ASSERT_EQ(queue_.attach(buffer_.get(), &index), 0);
+  ASSERT_EQ(queue_.give(index, 0, kPage), 0);
+  ASSERT_EQ(queue_.start(1), 0);
+  const UniqueFd other = open_device();
+  const CaptureQueue stranger{other.get()};
+  EXPECT_EQ(stranger.stop(), EBUSY);
+  EXPECT_EQ(stranger.start(), EBUSY);
+  EXPECT_EQ(stranger.give(index, kPage, kPage), EBUSY);
+  EXPECT_EQ(stranger.detach(index), EBUSY);
+  dmawire_take taken;
+  EXPECT_EQ(stranger.take(&taken), EBUSY);
+  EXPECT_EQ(queue_.take().out_result, static_cast<int>(kPage));
+}
+
+TEST_F(Ownership, AFileThatIsOpenForReadingOnlyAsksAndFillsSlots) {
+  const std::string path = "/proc/self/fd/" + std::to_string(device_.get());
+  const UniqueFd reader{open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  ASSERT_TRUE(reader.valid());
+  EXPECT_NE(info(reader.get()).out_backings, 0U);
+  EXPECT_EQ(CaptureQueue{reader.get()}.status().out_given, 0U);
+  dmawire_query query{.size = sizeof(query), .fd = buffer_.get()};
+  EXPECT_EQ(call(reader.get(), DMAWIRE_IOC_QUERY, &query), 0);
+  if (has_direct()) {
+    SlotRing ring;
+    ASSERT_EQ(ring.make_table(), 0);
+    EXPECT_EQ(ring.register_slot(reader.get(), buffer_.get(), 0), 0);
+  }
+
+  const CaptureQueue queue{reader.get()};
+  EXPECT_EQ(try_create(reader.get(), kPage), EACCES);
+  EXPECT_EQ(queue.attach(buffer_.get()), EACCES);
+  EXPECT_EQ(queue.detach(0), EACCES);
+  EXPECT_EQ(queue.give(0, 0, kPage), EACCES);
+  EXPECT_EQ(queue.start(), EACCES);
+  EXPECT_EQ(queue.stop(), EACCES);
+  dmawire_take taken;
+  EXPECT_EQ(queue.take(&taken), EACCES);
+  dmawire_sync sync{.size = sizeof(sync), .flags = DMAWIRE_SYNC_READ, .fd = buffer_.get()};
+  EXPECT_EQ(call(reader.get(), DMAWIRE_IOC_SYNC, &sync), EACCES);
+  SlotRing ring;
+  const dmawire_uring_capture capture{.size = sizeof(capture), .length = kPage};
+  EXPECT_EQ(ring.command(reader.get(), DMAWIRE_URING_CMD_CAPTURE, &capture), EACCES);
+}
+
+TEST_F(Ownership, SuspendEndsACaptureAndResumeAllowsANewOne) {
+  if (!write_text("/sys/power/pm_test", "devices"))
+    GTEST_SKIP() << "this kernel cannot try a suspend (CONFIG_PM_DEBUG)";
+  (void)write_text("/sys/module/suspend/parameters/pm_test_delay", "0");
+  uint32_t index = 0;
+  ASSERT_EQ(queue_.attach(buffer_.get(), &index), 0);
+  ASSERT_EQ(queue_.start(1), 0);
+  ASSERT_EQ(queue_.give(index, 0, kPage), 0);
+  ASSERT_EQ(queue_.give(index, kPage, kPage), 0);
+  ASSERT_TRUE(write_text("/sys/power/state", "freeze"));
+  EXPECT_TRUE(write_text("/sys/power/pm_test", "none"));
+  EXPECT_EQ(queue_.status().out_running, 0U);
+  int last = 0;
+  for (int i = 0; i < 2; ++i)
+    last = queue_.take().out_result;
+  EXPECT_EQ(last, -EIO);
+  EXPECT_EQ(queue_.give(index, 0, kPage), EIO);
+  ASSERT_EQ(queue_.start(), 0);
+  ASSERT_EQ(queue_.give(index, 0, kPage), 0);
+  EXPECT_EQ(queue_.take().out_result, static_cast<int>(kPage));
+}
+
+}  // namespace
+}  // namespace dmawire::test
