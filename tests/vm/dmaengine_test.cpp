@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: MIT
+// dmawire_dmaengine against a DMA controller that is made of software and fails as it is told to
+// (tests/drivers/controller.c): what of memory, frames and descriptors must hold whatever a
+// controller does.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "abi.hpp"
+#include "capturing.hpp"
+#include "comes_true.hpp"
+#include "guest.hpp"
+
+namespace dmawire::test {
+namespace {
+
+constexpr uint8_t kUnwritten = 0xee;
+
+/// The controller, and the driver on top of it.
+class DmaController {
+ public:
+  explicit DmaController(const std::string& parameters)
+      : module_("dmawire_controller", parameters) {}
+
+  void set(const std::string& parameter, int value) const {
+    EXPECT_TRUE(write_text(path(parameter), std::to_string(value))) << parameter;
+  }
+  [[nodiscard]] int get(const std::string& parameter) const {
+    return std::atoi(read_text(path(parameter)).c_str());
+  }
+  /// Its channel's, by which the driver finds it.
+  [[nodiscard]] static std::string channel() {
+    const std::filesystem::path channels{"/sys/devices/platform/dmawire_controller/dma"};
+    std::error_code error;
+    for (const auto& entry : std::filesystem::directory_iterator{channels, error})
+      return entry.path().filename();
+    return "none";
+  }
+
+ private:
+  static std::string path(const std::string& parameter) {
+    return "/sys/module/dmawire_controller/parameters/" + parameter;
+  }
+
+  DriverModule module_;
+};
+
+class DmaengineController : public testing::Test {
+ protected:
+  /// A controller, and the driver with what it makes of it: a device, or none.
+  void load_copies(const std::string& parameters = "") {
+    controller_.emplace(parameters);
+    driver_.emplace("dmawire_dmaengine", "memcpy_channel=" + DmaController::channel());
+  }
+  void load_peripheral(const std::string& kind, const std::string& parameters = "") {
+    controller_.emplace("peripheral=" + kind + " " + parameters);
+    driver_.emplace("dmawire_dmaengine", "memcpy_channel=none");
+  }
+  void TearDown() override {
+    if (controller_) {
+      EXPECT_EQ(controller_->get("unsubmitted"), 0) << "nothing can free such a descriptor";
+    }
+  }
+
+  std::optional<DmaController> controller_;
+  std::optional<DriverModule> driver_;
+};
+
+/// A capture into memory that shows what was written.
+class MarkedCapture : public Capturing {
+ public:
+  explicit MarkedCapture(size_t pages) : Capturing("dmaengine", pages * kPage) {
+    std::ranges::fill(memory(), kUnwritten);
+  }
+};
+
+bool is_all(std::span<const uint8_t> bytes, uint8_t value) {
+  return std::ranges::all_of(bytes, [value](uint8_t byte) { return byte == value; });
+}
+
+TEST_F(DmaengineController, CopiesFramesOfManySegments) {
+  load_copies();
+  Capturing capture("dmaengine", 8 * kPage);
+  ASSERT_EQ(capture.give(0, 3 * kPage + 8), 0);
+  ASSERT_EQ(capture.give(4 * kPage, 64), 0);
+  ASSERT_EQ(capture.start(), 0);
+  for (uint64_t i = 0; i < 2; ++i)
+    EXPECT_EQ(frame_fault(capture.frame(capture.take()), i), "");
+  EXPECT_EQ(capture.stop(), 0);
+}
+
+TEST_F(DmaengineController, CapturesFramesOfManySegments) {
+  load_peripheral("frames");
+  MarkedCapture capture(8);
+  ASSERT_EQ(capture.give(0, 3 * kPage), 0);
+  ASSERT_EQ(capture.start(), 0);
+  ASSERT_EQ(capture.give(4 * kPage, kPage / 2), 0);
+  EXPECT_EQ(capture.take().out_result, static_cast<int>(3 * kPage));
+  EXPECT_EQ(capture.take().out_result, static_cast<int>(kPage / 2));
+  for (uint8_t page = 0; page < 3; ++page)
+    EXPECT_TRUE(is_all(capture.memory().subspan(page * kPage, kPage), page + 1));
+  EXPECT_TRUE(is_all(capture.memory().subspan(4 * kPage, kPage / 2), 4));
+  EXPECT_TRUE(is_all(capture.memory().subspan(4 * kPage + kPage / 2, kPage / 2), kUnwritten));
+  EXPECT_EQ(capture.stop(), 0);
+}
+
+TEST_F(DmaengineController, StopsWhatIsUnderWay) {
+  load_peripheral("frames");
+  MarkedCapture capture(4);
+  controller_->set("hang", 1);
+  ASSERT_EQ(capture.give(0, 2 * kPage), 0);
+  ASSERT_EQ(capture.start(), 0);
+  EXPECT_EQ(controller_->get("issued"), 1);
+  ASSERT_EQ(capture.stop(), 0);
+  EXPECT_EQ(capture.take().out_result, -ECANCELED);
+  EXPECT_EQ(controller_->get("issued"), 0);
+  controller_->set("hang", 0);
+  ASSERT_EQ(capture.start(), 0);
+  ASSERT_EQ(capture.give(0, kPage), 0);
+  EXPECT_EQ(capture.take().out_result, static_cast<int>(kPage));
+}
+
+TEST_F(DmaengineController, FramesThatGoWrongComeBackWithEio) {
+  load_peripheral("frames");
+  MarkedCapture capture(4);
+  ASSERT_EQ(capture.start(), 0);
+  for (const char* fault : {"transfer_error", "submit_error"}) {
+    controller_->set(fault, 1);
+    ASSERT_EQ(capture.give(0, kPage), 0);
+    EXPECT_EQ(capture.take().out_result, -EIO) << fault;
+    controller_->set(fault, 0);
+  }
+  controller_->set("preparations", 0);
+  ASSERT_EQ(capture.give(0, kPage), 0);
+  EXPECT_EQ(capture.take().out_result, -EIO);
+  controller_->set("preparations", -1);
+  ASSERT_EQ(capture.give(0, kPage), 0);
+  EXPECT_EQ(capture.take().out_result, static_cast<int>(kPage));
+}
+
+TEST_F(DmaengineController, CopiesThatGoWrongComeBackWithEio) {
+  load_copies();
+  Capturing capture("dmaengine", 4 * kPage);
+  ASSERT_EQ(capture.start(), 0);
+  const auto expect_failure = [&](const char* parameter, int fault, int none) {
+    controller_->set(parameter, fault);
+    ASSERT_EQ(capture.give(0, 3 * kPage), 0);
+    EXPECT_EQ(capture.take().out_result, -EIO) << parameter;
+    controller_->set(parameter, none);
+  };
+  expect_failure("transfer_error", 1, 0);
+  expect_failure("submit_error", 1, 0);
+  // The first segments are copied.
+  for (int preparations : {0, 1, 2})
+    expect_failure("preparations", preparations, -1);
+  ASSERT_EQ(capture.give(0, 3 * kPage), 0);
+  EXPECT_EQ(frame_fault(capture.frame(capture.take()), 0), "");
+}
+
+}  // namespace
+}  // namespace dmawire::test
