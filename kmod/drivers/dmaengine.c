@@ -22,6 +22,9 @@
  *   copies it to where the transfer wants it. There are drivers that must sleep
  *   to prepare a copy, so a work item does one after the other.
  *
+ * Channels that cannot be terminated are refused: memory is given back when the
+ * controller has been stopped.
+ *
  * There is no cyclic mode: it wants a ring that the controller goes around in
  * forever, and what is given here comes and goes one by one.
  *
@@ -455,6 +458,18 @@ static struct dma_chan *request_memcpy_channel(void)
 	return chan ?: ERR_PTR(-ENODEV);
 }
 
+static int engine_register(struct engine *engine, struct device *node)
+{
+	if (!engine->chan->device->device_terminate_all)
+		return dev_err_probe(node, -EOPNOTSUPP,
+				     "%s cannot be terminated\n",
+				     dma_chan_name(engine->chan));
+
+	engine->dev = dmaengine_get_dma_device(engine->chan);
+	return dev_fwnode(node) ? engine_register_slave(engine, node) :
+				  engine_register_memcpy(engine);
+}
+
 static int engine_probe(struct platform_device *pdev)
 {
 	struct device *node = &pdev->dev;
@@ -477,9 +492,7 @@ static int engine_probe(struct platform_device *pdev)
 	if (IS_ERR(engine->chan))
 		return dev_err_probe(node, PTR_ERR(engine->chan), "no channel\n");
 
-	engine->dev = dmaengine_get_dma_device(engine->chan);
-	ret = dev_fwnode(node) ? engine_register_slave(engine, node) :
-				 engine_register_memcpy(engine);
+	ret = engine_register(engine, node);
 	if (ret)
 		dma_release_channel(engine->chan);
 	return ret;

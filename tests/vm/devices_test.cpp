@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Drivers that capture: QEMU's teaching device, DMA controllers, the example of
 // docs/writing-a-driver.md, and one that breaks the rules.
-#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -21,28 +19,12 @@
 #include "edu_card.hpp"
 #include "given_memory.hpp"
 #include "guest.hpp"
+#include "kernel_log.hpp"
 
 namespace dmawire::test {
 namespace {
 
 using std::chrono::milliseconds;
-
-/// What the kernel says from now on.
-class KernelLog {
- public:
-  KernelLog() { lseek(log_.get(), 0, SEEK_END); }
-
-  bool says(const std::string& text) {
-    char record[8192];
-    for (ssize_t size; (size = read(log_.get(), record, sizeof(record))) > 0;)
-      text_.append(record, static_cast<size_t>(size));
-    return text_.find(text) != std::string::npos;
-  }
-
- private:
-  UniqueFd log_{open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC)};
-  std::string text_;
-};
 
 /// Gives each of a buffer's pages for a frame of its own.
 void give_pages(Capturing& capture, size_t count, uint32_t length = kPage) {

@@ -17,6 +17,7 @@
 #include "capturing.hpp"
 #include "comes_true.hpp"
 #include "guest.hpp"
+#include "kernel_log.hpp"
 
 namespace dmawire::test {
 namespace {
@@ -69,6 +70,7 @@ class DmaengineController : public testing::Test {
     }
   }
 
+  KernelLog log_;
   std::optional<DmaController> controller_;
   std::optional<DriverModule> driver_;
 };
@@ -162,6 +164,18 @@ TEST_F(DmaengineController, CopiesThatGoWrongComeBackWithEio) {
     expect_failure("preparations", preparations, -1);
   ASSERT_EQ(capture.give(0, 3 * kPage), 0);
   EXPECT_EQ(frame_fault(capture.frame(capture.take()), 0), "");
+}
+
+TEST_F(DmaengineController, RefusesAChannelThatCannotBeTerminated) {
+  load_copies("no_terminate=1");
+  EXPECT_EQ(number_of_driver("dmaengine"), std::nullopt);
+  EXPECT_TRUE(log_.says(DmaController::channel() + " cannot be terminated"));
+}
+
+TEST_F(DmaengineController, RefusesAPeripheralOnAChannelThatCannotBeTerminated) {
+  load_peripheral("frames", "no_terminate=1");
+  EXPECT_EQ(number_of_driver("dmaengine"), std::nullopt);
+  EXPECT_TRUE(log_.says(DmaController::channel() + " cannot be terminated"));
 }
 
 }  // namespace
