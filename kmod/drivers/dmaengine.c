@@ -25,6 +25,9 @@
  * Channels that cannot be terminated are refused: memory is given back when the
  * controller has been stopped.
  *
+ * Each descriptor that is prepared is submitted: dmaengine has no call to free one
+ * that is not, and only what was submitted is freed by terminating.
+ *
  * There is no cyclic mode: it wants a ring that the controller goes around in
  * forever, and what is given here comes and goes one by one.
  *
@@ -72,7 +75,7 @@ MODULE_PARM_DESC(memcpy_channel, "Channel that copies memory: its name, such as 
  * @dev: its controller, for which memory is mapped
  * @capture: what it is for dmawire
  * @lock: protects @transfers, @jobs and @running; also taken in callbacks
- * @running: between start and stop; else nothing more may be issued
+ * @running: between start and stop; else nothing more is prepared
  * @sequence: number of the next frame
  * @jobs: of a peripheral: what the controller has, in order
  * @transfers: of copies: those that wait for @work
@@ -117,30 +120,26 @@ static int engine_start(struct dmawire_device *device, u32 rate)
 	struct engine *engine = dmawire_device_priv(device);
 
 	spin_lock_irq(&engine->lock);
+	engine->capture = device;
 	engine->sequence = 0;
 	engine->running = true;
 	spin_unlock_irq(&engine->lock);
 	return 0;
 }
 
-/* Issues a descriptor, unless the engine was stopped meanwhile. */
 static int engine_issue(struct engine *engine,
 			struct dma_async_tx_descriptor *descriptor)
 {
-	lockdep_assert_held(&engine->lock);
-
-	if (!engine->running)
-		return -ECANCELED;
 	if (dma_submit_error(dmaengine_submit(descriptor)))
 		return -EIO;
 	dma_async_issue_pending(engine->chan);
 	return 0;
 }
 
-/* No callback runs any more when this returns. */
+/* The controller writes no more, and no callback runs, when this returns. */
 static void engine_terminate(struct engine *engine)
 {
-	scoped_guard(spinlock_irqsave, &engine->lock)
+	scoped_guard(spinlock_irq, &engine->lock)
 		engine->running = false;
 	dmaengine_terminate_sync(engine->chan);
 }
@@ -153,10 +152,10 @@ static struct engine_job *engine_job_create(struct engine *engine,
 	struct scatterlist *sg;
 	unsigned int i;
 
-	job = kzalloc_obj(*job, GFP_KERNEL);
+	job = kzalloc_obj(*job, GFP_NOWAIT);
 	if (!job)
 		return NULL;
-	if (sg_alloc_table(&job->sgt, transfer->nr_segments, GFP_KERNEL)) {
+	if (sg_alloc_table(&job->sgt, transfer->nr_segments, GFP_NOWAIT)) {
 		kfree(job);
 		return NULL;
 	}
@@ -181,14 +180,15 @@ static void engine_job_destroy(struct engine_job *job)
 static void slave_callback(void *data, const struct dmaengine_result *result)
 {
 	struct engine_job *job = data;
+	struct engine *engine = job->engine;
 	struct dmawire_transfer *transfer = job->transfer;
 	struct dmawire_frame frame = {
 		.length = transfer->length - result->residue,
-		.sequence = job->engine->sequence++,
+		.sequence = engine->sequence++,
 		.timestamp = ktime_get_ns(),
 	};
 
-	scoped_guard(spinlock_irqsave, &job->engine->lock)
+	scoped_guard(spinlock_irqsave, &engine->lock)
 		list_del(&job->node);
 	engine_job_destroy(job);
 
@@ -198,37 +198,46 @@ static void slave_callback(void *data, const struct dmaengine_result *result)
 		dmawire_transfer_failed(transfer);
 }
 
+static int slave_issue(struct engine *engine, struct engine_job *job)
+{
+	struct dma_async_tx_descriptor *descriptor;
+	int ret;
+
+	lockdep_assert_held(&engine->lock);
+
+	/* Not once it is prepared. */
+	if (!engine->running)
+		return -ECANCELED;
+	descriptor = dmaengine_prep_slave_sg(engine->chan, job->sgt.sgl,
+					     job->sgt.nents, DMA_DEV_TO_MEM,
+					     DMA_PREP_INTERRUPT);
+	if (!descriptor)
+		return -ENOMEM;
+	descriptor->callback_result = slave_callback;
+	descriptor->callback_param = job;
+
+	ret = engine_issue(engine, descriptor);
+	if (!ret)
+		list_add_tail(&job->node, &engine->jobs);
+	return ret;
+}
+
+/* Does not sleep, nor does preparing a transfer of a peripheral's. */
 static int slave_submit(struct dmawire_device *device,
 			struct dmawire_transfer *transfer)
 {
 	struct engine *engine = dmawire_device_priv(device);
-	struct dma_async_tx_descriptor *descriptor;
 	struct engine_job *job;
-	int ret = -ENOMEM;
+	int ret;
 
 	job = engine_job_create(engine, transfer);
 	if (!job)
 		return -ENOMEM;
 
-	descriptor = dmaengine_prep_slave_sg(engine->chan, job->sgt.sgl,
-					     job->sgt.nents, DMA_DEV_TO_MEM,
-					     DMA_PREP_INTERRUPT);
-	if (!descriptor)
-		goto err_destroy_job;
-	descriptor->callback_result = slave_callback;
-	descriptor->callback_param = job;
-
-	scoped_guard(spinlock_irqsave, &engine->lock) {
-		ret = engine_issue(engine, descriptor);
-		if (!ret)
-			list_add_tail(&job->node, &engine->jobs);
-	}
+	scoped_guard(spinlock_irqsave, &engine->lock)
+		ret = slave_issue(engine, job);
 	if (ret)
-		goto err_destroy_job;
-	return 0;
-
-err_destroy_job:
-	engine_job_destroy(job);
+		engine_job_destroy(job);
 	return ret;
 }
 
@@ -257,11 +266,14 @@ static void memcpy_callback(void *data, const struct dmaengine_result *result)
 	complete(&engine->copied);
 }
 
-static int memcpy_segment(struct engine *engine, size_t offset,
-			  const struct dmawire_segment *segment)
+/*
+ * There are drivers that sleep here, so it may be stopped meanwhile. It is submitted
+ * then too; memcpy_stop() waits for this before it terminates.
+ */
+static int memcpy_issue(struct engine *engine, size_t offset,
+			const struct dmawire_segment *segment)
 {
 	struct dma_async_tx_descriptor *descriptor;
-	int ret;
 
 	descriptor = dmaengine_prep_dma_memcpy(engine->chan, segment->address,
 					       engine->source_address + offset,
@@ -271,17 +283,26 @@ static int memcpy_segment(struct engine *engine, size_t offset,
 		return -ENOMEM;
 	descriptor->callback_result = memcpy_callback;
 	descriptor->callback_param = engine;
+	return engine_issue(engine, descriptor);
+}
 
-	scoped_guard(spinlock_irqsave, &engine->lock) {
+static int memcpy_segment(struct engine *engine, size_t offset,
+			  const struct dmawire_segment *segment)
+{
+	int ret;
+
+	scoped_guard(spinlock_irq, &engine->lock) {
+		if (!engine->running)
+			return -ECANCELED;
 		reinit_completion(&engine->copied);
-		ret = engine_issue(engine, descriptor);
 	}
+	ret = memcpy_issue(engine, offset, segment);
 	if (ret)
 		return ret;
-	if (!wait_for_completion_timeout(&engine->copied, ENGINE_TIMEOUT)) {
-		dmaengine_terminate_sync(engine->chan);
+	if (!wait_for_completion_timeout(&engine->copied, ENGINE_TIMEOUT))
 		return -ETIMEDOUT;
-	}
+	if (!READ_ONCE(engine->running))
+		return -ECANCELED;
 	return engine->result == DMA_TRANS_NOERROR ? 0 : -EIO;
 }
 
@@ -307,6 +328,16 @@ static int memcpy_fill(struct engine *engine, struct dmawire_transfer *transfer,
 	return 0;
 }
 
+/* What it has hung on is written to until the core has it stopped. */
+static void memcpy_hang(struct engine *engine)
+{
+	dev_err(engine->dev, "%s does not answer\n",
+		dma_chan_name(engine->chan));
+	scoped_guard(spinlock_irq, &engine->lock)
+		engine->running = false;
+	dmawire_device_failed(engine->capture);
+}
+
 static void memcpy_capture(struct engine *engine,
 			   struct dmawire_transfer *transfer)
 {
@@ -316,8 +347,12 @@ static void memcpy_capture(struct engine *engine,
 	int ret;
 
 	ret = memcpy_fill(engine, transfer, frame.length);
-	if (!READ_ONCE(engine->running))
+	if (ret == -ECANCELED)
 		return; /* the core takes it back */
+	if (ret == -ETIMEDOUT) {
+		memcpy_hang(engine);
+		return; /* here too */
+	}
 	if (ret) {
 		dev_err(engine->dev, "%s: cannot copy: %d\n",
 			dma_chan_name(engine->chan), ret);
@@ -334,12 +369,13 @@ static struct dmawire_transfer *memcpy_next_transfer(struct engine *engine)
 {
 	struct dmawire_transfer *transfer;
 
-	spin_lock_irq(&engine->lock);
+	guard(spinlock_irq)(&engine->lock);
+	if (!engine->running)
+		return NULL;
 	transfer = list_first_entry_or_null(&engine->transfers,
 					    struct dmawire_transfer, node);
 	if (transfer)
 		list_del(&transfer->node);
-	spin_unlock_irq(&engine->lock);
 	return transfer;
 }
 
@@ -370,11 +406,13 @@ static void memcpy_stop(struct dmawire_device *device)
 {
 	struct engine *engine = dmawire_device_priv(device);
 
-	scoped_guard(spinlock_irqsave, &engine->lock)
+	scoped_guard(spinlock_irq, &engine->lock) {
 		INIT_LIST_HEAD(&engine->transfers);
-	engine_terminate(engine);
+		engine->running = false;
+	}
 	complete(&engine->copied);
 	cancel_work_sync(&engine->work);
+	engine_terminate(engine);
 }
 
 static const struct dmawire_device_ops memcpy_ops = {

@@ -178,5 +178,35 @@ TEST_F(DmaengineController, RefusesAPeripheralOnAChannelThatCannotBeTerminated) 
   EXPECT_TRUE(log_.says(DmaController::channel() + " cannot be terminated"));
 }
 
+TEST_F(DmaengineController, SubmitsWhatItHasPreparedAlsoIfItIsStopped) {
+  load_copies("prepare_ms=300");
+  Capturing capture("dmaengine", 4 * kPage);
+  ASSERT_EQ(capture.give(0, 2 * kPage), 0);
+  ASSERT_EQ(capture.start(), 0);
+  ASSERT_TRUE(comes_true([this] { return controller_->get("preparing") == 1; }));
+  ASSERT_EQ(capture.stop(), 0);
+  EXPECT_EQ(capture.take().out_result, -ECANCELED);
+  EXPECT_EQ(controller_->get("unsubmitted"), 0);
+  EXPECT_EQ(controller_->get("issued"), 0);
+}
+
+TEST_F(DmaengineController, ACopyThatHangsFailsTheDeviceUntilTheNextStart) {
+  load_copies();
+  Capturing capture("dmaengine", 4 * kPage);
+  controller_->set("hang", 1);
+  ASSERT_EQ(capture.give(0, 2 * kPage), 0);
+  ASSERT_EQ(capture.give(2 * kPage, 2 * kPage), 0);
+  ASSERT_EQ(capture.start(), 0);
+  EXPECT_EQ(capture.take().out_result, -EIO);
+  EXPECT_EQ(capture.take().out_result, -EIO);
+  EXPECT_EQ(controller_->get("issued"), 0) << "what has come back is not written any more";
+  EXPECT_EQ(capture.give(0, kPage), EIO);
+
+  controller_->set("hang", 0);
+  ASSERT_EQ(capture.start(), 0);
+  ASSERT_EQ(capture.give(0, 2 * kPage), 0);
+  EXPECT_EQ(frame_fault(capture.frame(capture.take()), 0), "");
+}
+
 }  // namespace
 }  // namespace dmawire::test
