@@ -18,6 +18,12 @@
  *   The source is the register to read from, by the address that the controller
  *   has for it; width is in bytes, burst in reads a request, 1 if not given.
  *
+ *   A frame is as long as its transfer, and one that ends before it has gone wrong.
+ *   With the property "dmawire,packets" the peripheral ends frames itself. A packet
+ *   that ends in the first of several segments leaves a hole, since the next begins
+ *   in the next segment, and the residue is only the sum: so transfers have one
+ *   segment then, and a controller that reports no residue is refused.
+ *
  * - A controller that copies memory. The CPU makes up a frame, and the controller
  *   copies it to where the transfer wants it. There are drivers that must sleep
  *   to prepare a copy, so a work item does one after the other.
@@ -74,6 +80,7 @@ MODULE_PARM_DESC(memcpy_channel, "Channel that copies memory: its name, such as 
  * @chan: the channel
  * @dev: its controller, for which memory is mapped
  * @capture: what it is for dmawire
+ * @packets: of a peripheral: it ends frames itself
  * @lock: protects @transfers, @jobs and @running; also taken in callbacks
  * @running: between start and stop; else nothing more is prepared
  * @sequence: number of the next frame
@@ -89,6 +96,7 @@ struct engine {
 	struct dma_chan *chan;
 	struct device *dev;
 	struct dmawire_device *capture;
+	bool packets;
 	spinlock_t lock; /* see above */
 	bool running;
 	u64 sequence;
@@ -176,14 +184,28 @@ static void engine_job_destroy(struct engine_job *job)
 	kfree(job);
 }
 
+/* How many bytes of a frame came, or a negative errno if it cannot be used. */
+static ssize_t slave_length(const struct engine_job *job,
+			    const struct dmaengine_result *result)
+{
+	size_t room = job->transfer->length;
+
+	if (result->result != DMA_TRANS_NOERROR || result->residue > room)
+		return -EIO;
+	if (result->residue && !job->engine->packets)
+		return -EIO;
+	return room - result->residue;
+}
+
 /* Called for one job after the other. */
 static void slave_callback(void *data, const struct dmaengine_result *result)
 {
 	struct engine_job *job = data;
 	struct engine *engine = job->engine;
 	struct dmawire_transfer *transfer = job->transfer;
+	ssize_t length = slave_length(job, result);
 	struct dmawire_frame frame = {
-		.length = transfer->length - result->residue,
+		.length = max(length, 0),
 		.sequence = engine->sequence++,
 		.timestamp = ktime_get_ns(),
 	};
@@ -192,7 +214,7 @@ static void slave_callback(void *data, const struct dmaengine_result *result)
 		list_del(&job->node);
 	engine_job_destroy(job);
 
-	if (result->result == DMA_TRANS_NOERROR)
+	if (length >= 0)
 		dmawire_transfer_done(transfer, &frame);
 	else
 		dmawire_transfer_failed(transfer);
@@ -421,6 +443,23 @@ static const struct dmawire_device_ops memcpy_ops = {
 	.submit = memcpy_submit,
 };
 
+/* A packet's length is what the residue says. */
+static int engine_check_residue(struct engine *engine, struct device *node)
+{
+	struct dma_slave_caps caps;
+	int ret;
+
+	ret = dma_get_slave_caps(engine->chan, &caps);
+	if (ret)
+		return dev_err_probe(node, ret, "%s has no capabilities\n",
+				     dma_chan_name(engine->chan));
+	if (caps.residue_granularity == DMA_RESIDUE_GRANULARITY_DESCRIPTOR)
+		return dev_err_probe(node, -EOPNOTSUPP,
+				     "%s cannot tell how long a packet is\n",
+				     dma_chan_name(engine->chan));
+	return 0;
+}
+
 static int engine_register_slave(struct engine *engine, struct device *node)
 {
 	struct dmawire_device_params params = {
@@ -446,6 +485,14 @@ static int engine_register_slave(struct engine *engine, struct device *node)
 	ret = dmaengine_slave_config(engine->chan, &config);
 	if (ret)
 		return dev_err_probe(node, ret, "refused by the controller\n");
+
+	engine->packets = device_property_read_bool(node, "dmawire,packets");
+	if (engine->packets) {
+		ret = engine_check_residue(engine, node);
+		if (ret)
+			return ret;
+		params.max_segments = 1;
+	}
 
 	params.alignment = width;
 	engine->capture = dmawire_device_register(engine->dev, &params);

@@ -190,6 +190,55 @@ TEST_F(DmaengineController, SubmitsWhatItHasPreparedAlsoIfItIsStopped) {
   EXPECT_EQ(controller_->get("issued"), 0);
 }
 
+// In the middle of a transfer of several segments such a frame leaves a hole.
+TEST_F(DmaengineController, AFrameThatIsTooShortComesBackWithEio) {
+  load_peripheral("frames");
+  MarkedCapture capture(4);
+  controller_->set("packet", 100);
+  ASSERT_EQ(capture.start(), 0);
+  for (const uint32_t length : {2 * kPage, kPage, size_t{104}}) {
+    ASSERT_EQ(capture.give(0, length), 0);
+    EXPECT_EQ(capture.take().out_result, -EIO) << length;
+  }
+  ASSERT_EQ(capture.give(0, 100), 0);
+  EXPECT_EQ(capture.take().out_result, 100);
+}
+
+TEST_F(DmaengineController, PacketsLieInOneSegmentAndHaveTheirLength) {
+  load_peripheral("packets");
+  MarkedCapture capture(4);
+  EXPECT_EQ(info(capture.device()).out_max_segments, 1U);
+  ASSERT_EQ(capture.start(), 0);
+  EXPECT_EQ(capture.give(0, 2 * kPage), EINVAL);
+  for (const size_t length : {size_t{100}, size_t{1}, kPage}) {
+    std::ranges::fill(capture.memory(), kUnwritten);
+    controller_->set("packet", static_cast<int>(length));
+    ASSERT_EQ(capture.give(0, kPage), 0);
+    const dmawire_take taken = capture.take();
+    EXPECT_EQ(taken.out_result, static_cast<int>(length));
+    EXPECT_TRUE(
+        is_all(capture.memory().first(length), static_cast<uint8_t>(taken.out_sequence + 1)));
+    EXPECT_TRUE(is_all(capture.memory().subspan(length), kUnwritten));
+  }
+}
+
+TEST_F(DmaengineController, RefusesPacketsOfAControllerThatCannotTellTheirLength) {
+  constexpr int descriptor = 0, segment = 1;
+  load_peripheral("packets", "granularity=" + std::to_string(descriptor));
+  EXPECT_EQ(number_of_driver("dmaengine"), std::nullopt);
+  EXPECT_TRUE(log_.says(DmaController::channel() + " cannot tell how long a packet is"));
+  driver_.reset();
+  controller_.reset();
+
+  load_peripheral("packets", "granularity=" + std::to_string(segment));
+  EXPECT_NE(number_of_driver("dmaengine"), std::nullopt);
+  driver_.reset();
+  controller_.reset();
+
+  load_peripheral("frames", "granularity=" + std::to_string(descriptor));
+  EXPECT_NE(number_of_driver("dmaengine"), std::nullopt);
+}
+
 TEST_F(DmaengineController, ACopyThatHangsFailsTheDeviceUntilTheNextStart) {
   load_copies();
   Capturing capture("dmaengine", 4 * kPage);
