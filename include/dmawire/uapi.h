@@ -134,6 +134,12 @@
  * A device that fails ends its run: all that is given comes back with EIO, and giving
  * answers EIO until STOP or START. So does suspending the machine.
  *
+ * If the device cannot be stopped (STOP answers EIO) it may still write to the
+ * ranges it was given. They come back with EIO, but stay the device's: GIVE and
+ * START answer EIO, DETACH answers EBUSY, and their memory stays allocated, also
+ * after the file is closed. Each STOP and START tries again; one that succeeds ends
+ * this.
+ *
  * If the device goes away (its driver is unbound, it is unplugged) all that is
  * given comes back with ENODEV and everything but taking and detaching answers
  * ENODEV; the dma-bufs live on, but for memory that was the device's own
@@ -547,7 +553,8 @@ struct dmawire_start {
  * Stops the device, if it runs, and returns when it touches no memory any more.
  * What was given and not filled comes back with ECANCELED.
  *
- * Errors: EINVAL, E2BIG, EFAULT, EBUSY, EACCES, EINTR.
+ * Errors: EINVAL, E2BIG, EFAULT, EBUSY, EACCES, EINTR, EIO (the device cannot be
+ * stopped).
  */
 struct dmawire_stop {
 	__u32 size;

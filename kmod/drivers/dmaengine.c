@@ -29,7 +29,8 @@
  *   to prepare a copy, so a work item does one after the other.
  *
  * Channels that cannot be terminated are refused: memory is given back when the
- * controller has been stopped.
+ * controller has been stopped. If terminating fails it still writes, and the core
+ * keeps what it writes to (dmawire_device_wedged()).
  *
  * Each descriptor that is prepared is submitted: dmaengine has no call to free one
  * that is not, and only what was submitted is freed by terminating.
@@ -41,6 +42,7 @@
  */
 #include <linux/cleanup.h>
 #include <linux/completion.h>
+#include <linux/device.h>
 #include <linux/dma-mapping.h>
 #include <linux/dmaengine.h>
 #include <linux/err.h>
@@ -81,8 +83,9 @@ MODULE_PARM_DESC(memcpy_channel, "Channel that copies memory: its name, such as 
  * @dev: its controller, for which memory is mapped
  * @capture: what it is for dmawire
  * @packets: of a peripheral: it ends frames itself
- * @lock: protects @transfers, @jobs and @running; also taken in callbacks
+ * @lock: protects @transfers, @jobs, @running and @wedged; also taken in callbacks
  * @running: between start and stop; else nothing more is prepared
+ * @wedged: terminating failed: the controller may write, and call back, at any time
  * @sequence: number of the next frame
  * @jobs: of a peripheral: what the controller has, in order
  * @transfers: of copies: those that wait for @work
@@ -99,6 +102,7 @@ struct engine {
 	bool packets;
 	spinlock_t lock; /* see above */
 	bool running;
+	bool wedged;
 	u64 sequence;
 	struct list_head jobs;
 	struct list_head transfers;
@@ -144,12 +148,40 @@ static int engine_issue(struct engine *engine,
 	return 0;
 }
 
-/* The controller writes no more, and no callback runs, when this returns. */
-static void engine_terminate(struct engine *engine)
+/* A wedged controller may write and call back: its device and this module stay. */
+static void engine_set_wedged(struct engine *engine, bool wedged)
 {
+	bool was_wedged = engine->wedged;
+
+	spin_lock_irq(&engine->lock);
+	engine->wedged = wedged;
+	spin_unlock_irq(&engine->lock);
+	if (wedged && !was_wedged) {
+		get_device(engine->dev);
+		__module_get(THIS_MODULE);
+	}
+	if (!wedged && was_wedged) {
+		module_put(THIS_MODULE);
+		put_device(engine->dev);
+	}
+}
+
+/* The controller writes no more, and no callback runs, if this returns true. */
+static bool engine_terminate(struct engine *engine)
+{
+	int ret;
+
 	scoped_guard(spinlock_irq, &engine->lock)
 		engine->running = false;
-	dmaengine_terminate_sync(engine->chan);
+	ret = dmaengine_terminate_sync(engine->chan);
+	if (ret)
+		dev_err(engine->dev,
+			"%s cannot be stopped: %d; its memory stays allocated\n",
+			dma_chan_name(engine->chan), ret);
+	engine_set_wedged(engine, ret);
+	if (ret)
+		dmawire_device_wedged(engine->capture);
+	return !ret;
 }
 
 static struct engine_job *engine_job_create(struct engine *engine,
@@ -209,11 +241,16 @@ static void slave_callback(void *data, const struct dmaengine_result *result)
 		.sequence = engine->sequence++,
 		.timestamp = ktime_get_ns(),
 	};
+	bool wedged;
 
-	scoped_guard(spinlock_irqsave, &engine->lock)
+	scoped_guard(spinlock_irqsave, &engine->lock) {
 		list_del(&job->node);
+		wedged = engine->wedged;
+	}
 	engine_job_destroy(job);
 
+	if (wedged)
+		return; /* the core has taken it back */
 	if (length >= 0)
 		dmawire_transfer_done(transfer, &frame);
 	else
@@ -268,7 +305,8 @@ static void slave_stop(struct dmawire_device *device)
 	struct engine *engine = dmawire_device_priv(device);
 	struct engine_job *job, *next;
 
-	engine_terminate(engine);
+	if (!engine_terminate(engine))
+		return;
 	list_for_each_entry_safe(job, next, &engine->jobs, node)
 		engine_job_destroy(job);
 	INIT_LIST_HEAD(&engine->jobs);
@@ -543,6 +581,22 @@ static struct dma_chan *request_memcpy_channel(void)
 	return chan ?: ERR_PTR(-ENODEV);
 }
 
+static struct engine *engine_create(void)
+{
+	struct engine *engine;
+
+	engine = kzalloc_obj(*engine, GFP_KERNEL);
+	if (!engine)
+		return NULL;
+
+	spin_lock_init(&engine->lock);
+	INIT_LIST_HEAD(&engine->jobs);
+	INIT_LIST_HEAD(&engine->transfers);
+	INIT_WORK(&engine->work, memcpy_work);
+	init_completion(&engine->copied);
+	return engine;
+}
+
 static int engine_register(struct engine *engine, struct device *node)
 {
 	if (!engine->chan->device->device_terminate_all)
@@ -561,25 +615,27 @@ static int engine_probe(struct platform_device *pdev)
 	struct engine *engine;
 	int ret;
 
-	engine = devm_kzalloc(node, sizeof(*engine), GFP_KERNEL);
+	engine = engine_create();
 	if (!engine)
 		return -ENOMEM;
-
-	spin_lock_init(&engine->lock);
-	INIT_LIST_HEAD(&engine->jobs);
-	INIT_LIST_HEAD(&engine->transfers);
-	INIT_WORK(&engine->work, memcpy_work);
-	init_completion(&engine->copied);
 	platform_set_drvdata(pdev, engine);
 
 	engine->chan = dev_fwnode(node) ? dma_request_chan(node, "rx") :
 					  request_memcpy_channel();
-	if (IS_ERR(engine->chan))
-		return dev_err_probe(node, PTR_ERR(engine->chan), "no channel\n");
+	if (IS_ERR(engine->chan)) {
+		ret = dev_err_probe(node, PTR_ERR(engine->chan), "no channel\n");
+		goto err_free_engine;
+	}
 
 	ret = engine_register(engine, node);
 	if (ret)
-		dma_release_channel(engine->chan);
+		goto err_release_channel;
+	return 0;
+
+err_release_channel:
+	dma_release_channel(engine->chan);
+err_free_engine:
+	kfree(engine);
 	return ret;
 }
 
@@ -588,11 +644,14 @@ static void engine_remove(struct platform_device *pdev)
 	struct engine *engine = platform_get_drvdata(pdev);
 
 	dmawire_device_unregister(engine->capture);
+	if (engine->wedged)
+		return; /* the controller still reads the source, and calls back */
 	if (engine->source)
 		dma_free_noncoherent(engine->dev, ENGINE_MAX_FRAME,
 				     engine->source, engine->source_address,
 				     DMA_TO_DEVICE);
 	dma_release_channel(engine->chan);
+	kfree(engine);
 }
 
 static const struct of_device_id engine_of_match[] = {

@@ -45,6 +45,7 @@ class Capturing {
   int give(uint64_t offset, uint32_t length) { return queue_.give(index_, offset, length); }
   int start() { return queue_.start(); }
   int stop() { return queue_.stop(); }
+  int detach() { return queue_.detach(index_); }
   /// Waits some seconds for what comes back; its errno, or 0.
   int take(dmawire_take& taken);
   /// The same; a test failure if nothing can be taken.

@@ -14,6 +14,7 @@
 #include <string>
 
 #include "abi.hpp"
+#include "capture_queue.hpp"
 #include "capturing.hpp"
 #include "comes_true.hpp"
 #include "guest.hpp"
@@ -255,6 +256,101 @@ TEST_F(DmaengineController, ACopyThatHangsFailsTheDeviceUntilTheNextStart) {
   ASSERT_EQ(capture.start(), 0);
   ASSERT_EQ(capture.give(0, 2 * kPage), 0);
   EXPECT_EQ(frame_fault(capture.frame(capture.take()), 0), "");
+}
+
+/// A controller that goes on and cannot be stopped, for the time being.
+class DmaengineWedged : public DmaengineController {
+ protected:
+  void begin(MarkedCapture& capture) {
+    controller_->set("hang", 1);
+    controller_->set("terminate_error", EBUSY);
+    ASSERT_EQ(capture.give(0, 2 * kPage), 0);
+    ASSERT_EQ(capture.start(), 0);
+    ASSERT_TRUE(comes_true([this] { return controller_->get("issued") == 1; }));
+  }
+
+  void TearDown() override {
+    if (controller_) {
+      EXPECT_EQ(controller_->get("freed"), 0);
+      controller_->set("terminate_error", 0);
+      controller_->set("hang", 0);
+      const UniqueFd device = open_driver("dmaengine");
+      EXPECT_EQ(CaptureQueue{device.get()}.start(), 0);
+    }
+    DmaengineController::TearDown();
+  }
+};
+
+TEST_F(DmaengineWedged, KeepsItsMemoryUntilItCanBeStopped) {
+  load_peripheral("frames");
+  MarkedCapture capture(8);
+  ASSERT_NO_FATAL_FAILURE(begin(capture));
+  EXPECT_EQ(capture.stop(), EIO);
+  EXPECT_TRUE(log_.says(DmaController::channel() + " cannot be stopped"));
+  EXPECT_EQ(capture.take().out_result, -EIO);
+  EXPECT_EQ(capture.status().out_running, 0U);
+
+  EXPECT_EQ(capture.give(4 * kPage, kPage), EIO);
+  EXPECT_EQ(capture.start(), EIO);
+  EXPECT_EQ(capture.stop(), EIO);
+  EXPECT_EQ(capture.detach(), EBUSY);
+  EXPECT_EQ(controller_->get("issued"), 1);
+
+  controller_->set("terminate_error", 0);
+  controller_->set("hang", 0);
+  ASSERT_EQ(capture.stop(), 0);
+  EXPECT_EQ(controller_->get("issued"), 0);
+  EXPECT_TRUE(is_all(capture.memory(), kUnwritten));
+  ASSERT_EQ(capture.give(0, 2 * kPage), 0);
+  ASSERT_EQ(capture.start(), 0);
+  EXPECT_EQ(capture.take().out_result, static_cast<int>(2 * kPage));
+  EXPECT_EQ(capture.stop(), 0);
+  EXPECT_EQ(capture.detach(), 0);
+}
+
+TEST_F(DmaengineWedged, KeepsItsMemoryWhenItsOwnerIsGone) {
+  load_peripheral("frames");
+  const uint64_t buffers = module_info().out_buffers;
+  {
+    MarkedCapture capture(8);
+    ASSERT_NO_FATAL_FAILURE(begin(capture));
+  }
+  EXPECT_EQ(module_info().out_buffers, buffers + 1);
+  EXPECT_EQ(controller_->get("freed"), 0);
+
+  // What is written now is nobody's else; the driver is not told twice of what it has given back.
+  controller_->set("hang", 0);
+  EXPECT_TRUE(comes_true([this] { return controller_->get("issued") == 0; }));
+  MarkedCapture next(4);
+  EXPECT_EQ(next.start(), EIO);
+  EXPECT_EQ(next.give(0, kPage), EIO);
+  EXPECT_EQ(module_info().out_buffers, buffers + 2);
+
+  controller_->set("terminate_error", 0);
+  ASSERT_EQ(next.start(), 0);
+  EXPECT_TRUE(comes_true([&] { return module_info().out_buffers == buffers + 1; }));
+  ASSERT_EQ(next.give(0, kPage), 0);
+  EXPECT_EQ(next.take().out_result, static_cast<int>(kPage));
+}
+
+TEST_F(DmaengineWedged, KeepsWhatACopyWritesTo) {
+  load_copies();
+  const uint64_t buffers = module_info().out_buffers;
+  {
+    MarkedCapture capture(8);
+    ASSERT_NO_FATAL_FAILURE(begin(capture));
+    EXPECT_EQ(capture.take().out_result, -EIO) << "after a time-out";
+    EXPECT_EQ(capture.start(), EIO);
+  }
+  EXPECT_EQ(module_info().out_buffers, buffers + 1);
+  EXPECT_EQ(controller_->get("freed"), 0);
+
+  controller_->set("terminate_error", 0);
+  MarkedCapture next(4);
+  controller_->set("hang", 0);
+  ASSERT_EQ(next.start(), 0);
+  ASSERT_EQ(next.give(0, kPage), 0);
+  EXPECT_EQ(frame_fault(next.frame(next.take()), 0), "");
 }
 
 }  // namespace
