@@ -7,8 +7,8 @@
 # ensure_kernel NAME [again]: `again` asks the archive even when a kernel is there; what is known stays valid meanwhile.
 # Sets KERNEL_VERSION and KERNEL_DIR (vmlinux, lib/modules/KERNEL_VERSION) for a name of KERNEL_SUITE.
 ensure_kernel() {
-	local suite=${KERNEL_SUITE[$1]} known=$CACHE/kernel/$1-$MACHINE_ARCH again=${2-}
-	[[ -z $again && -r $known ]] || locked root make_kernel "$suite" "$known" "$again"
+	local suite=${KERNEL_SUITE[$1]} flavour=${KERNEL_FLAVOUR[$1]-} known=$CACHE/kernel/$1-$MACHINE_ARCH again=${2-}
+	[[ -z $again && -r $known ]] || locked root make_kernel "$suite" "$flavour$MACHINE_ARCH" "$known" "$again"
 	KERNEL_VERSION=$(<"$known")
 	KERNEL_DIR=$CACHE/kernel/$KERNEL_VERSION
 	[[ -d $ROOT/usr/src/linux-headers-$KERNEL_VERSION && -d $KERNEL_DIR ]] ||
@@ -17,12 +17,12 @@ ensure_kernel() {
 
 # Caller holds the lock `root`: apt works in one root.
 make_kernel() {
-	local suite=$1 known=$2 again=$3 version
+	local suite=$1 image=$2 known=$3 again=$4 version
 	[[ -n $again || ! -r $known ]] || return 0
-	[[ -n $again ]] || say "fetching the $MACHINE_ARCH kernel of $suite (once, about half a minute)"
+	[[ -n $again ]] || say "fetching the $image kernel of $suite (once, about half a minute)"
 	quietly "apt-get update in the root" in_root -- /parts/apt-for "$MACHINE_ARCH" apt-get update
-	version=$(in_root -- /parts/apt-for "$MACHINE_ARCH" /parts/resolve-kernel "$suite" "$MACHINE_ARCH")
-	[[ -n $version ]] || die "the archive names no $MACHINE_ARCH kernel in $suite"
+	version=$(in_root -- /parts/apt-for "$MACHINE_ARCH" /parts/resolve-kernel "$suite" "$image")
+	[[ -n $version ]] || die "the archive names no $image kernel in $suite"
 	quietly "installing the headers of $version" fetching_in_root /parts/install-headers "$MACHINE_ARCH" "$version"
 	[[ -d $CACHE/kernel/$version ]] || fetch_image "$version"
 	# Last and by rename: this file is the sign that all of the above is there.

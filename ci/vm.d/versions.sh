@@ -10,6 +10,11 @@ SUITE=trixie
 declare -A KERNEL_SUITE=(
 	[stable]=$SUITE
 	[backports]=$SUITE-backports
+	[rt]=$SUITE
+)
+# Those of another flavour than the usual: what stands before ARCH in the names of their packages.
+declare -A KERNEL_FLAVOUR=(
+	[rt]=rt-
 )
 DEFAULT_KERNEL=backports
 DEFAULT_MACHINE=pc
