@@ -76,5 +76,5 @@ HOST_BUILD_PACKAGES=(
 HOST_FUZZ_PACKAGES=(clang libclang-rt-dev)
 declare -A LINT_COMMANDS=(
 	[clang-format]=clang-format [clang-tidy]=clang-tidy [cppcheck]=cppcheck [shellcheck]=shellcheck [codespell]=codespell
-	[mandoc]=mandoc [doxygen]=doxygen
+	[mandoc]=mandoc [doxygen]=doxygen [python3]=python3
 )
