@@ -11,6 +11,8 @@ class EduCard {
   EduCard();
 
   [[nodiscard]] bool present() const { return !path_.empty(); }
+  /// Its directory in sysfs.
+  [[nodiscard]] const std::string& path() const { return path_; }
   /// Forbids it to reach memory, interrupts included, as if its link was cut. Starting a run allows
   /// it again.
   void cut_off() const;

@@ -19,8 +19,8 @@ constexpr std::uint64_t folio = 65'536;
 
 constexpr int for_open[] = {ENOMEM, EMFILE, ENFILE};
 constexpr int for_info[] = {EINVAL, E2BIG, EFAULT};
-constexpr int for_create[] = {EINVAL, E2BIG,  EFAULT, EOVERFLOW, EDQUOT, ENOMEM,    EINTR,
-                              EMFILE, ENFILE, EBADF,  EACCES,    EPERM,  EOPNOTSUPP};
+constexpr int for_create[] = {EINVAL, E2BIG,  EFAULT, EOVERFLOW, EDQUOT, ENOMEM,     EINTR,
+                              EMFILE, ENFILE, EBADF,  EACCES,    EPERM,  EOPNOTSUPP, ENODEV};
 constexpr int for_query[] = {EINVAL, E2BIG, EFAULT, EBADF, EXDEV};
 constexpr int for_attach[] = {EINVAL, E2BIG,      EFAULT, EBADF,  EXDEV,
                               EBUSY,  EOPNOTSUPP, ENODEV, ENOMEM, EIO};
@@ -270,6 +270,9 @@ const char* complaint(const dmawire_query& answer, const BufferModel& buffer) {
       answer.out_folios > buffer.length / folio) {
     return "QUERY: a backing, segments or folios that such a buffer cannot have";
   }
+  if (buffer.backing == DMAWIRE_BACKING_COHERENT && answer.out_register == DMAWIRE_NO_PAGES) {
+    return nullptr;
+  }
   const std::uint32_t verdict = is_user                                    ? DMAWIRE_WHERE_IT_IS
                                 : (buffer.flags & DMAWIRE_CREATE_CMA) != 0 ? DMAWIRE_CANNOT_STAY
                                 : buffer.writable                          ? DMAWIRE_USABLE
@@ -280,7 +283,8 @@ const char* complaint(const dmawire_query& answer, const BufferModel& buffer) {
 const char* complaint(const dmawire_info& answer) {
   constexpr std::uint32_t backings = 1U << DMAWIRE_BACKING_PAGES | 1U << DMAWIRE_BACKING_MEMFD |
                                      1U << DMAWIRE_BACKING_USER | 1U << DMAWIRE_BACKING_CONTIG;
-  if (answer.out_backings != backings || answer.out_reserved != 0) {
+  constexpr std::uint32_t some_have = 1U << DMAWIRE_BACKING_COHERENT;
+  if ((answer.out_backings & ~some_have) != backings || answer.out_reserved != 0) {
     return "INFO: wrong backings, or out_reserved is not 0";
   }
   const bool fits = answer.out_open_bytes <= answer.out_bytes &&

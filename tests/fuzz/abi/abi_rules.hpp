@@ -12,7 +12,9 @@
 namespace dmawire::fuzz {
 
 /// What a descriptor is.
-enum class Kind { device, ours, foreign, other, bad };
+enum class Kind { device, ours, foreign, other, memfd, bad };
+/// Those that a descriptor of an execution can be.
+inline constexpr std::size_t kinds = 5;
 
 /// What a buffer was created as.
 struct BufferModel {

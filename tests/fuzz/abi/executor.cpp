@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <xf86drm.h>
@@ -19,7 +20,6 @@
 #include <string_view>
 #include <thread>
 
-#include "impatience.hpp"
 #include "struct_argument.hpp"
 
 namespace dmawire::fuzz {
@@ -49,6 +49,14 @@ std::size_t extent(const Call& call, std::string_view field = "length") {
   return std::min(bounded_length(call.get(field)), arena::area_size - offset);
 }
 
+/// Whether a limit of the memory cgroup is a limit of what a buffer takes: the memory of the others
+/// is somebody's already.
+bool is_allocated_for(const dmawire_create& create) {
+  return (create.backing == DMAWIRE_BACKING_PAGES || create.backing == DMAWIRE_BACKING_CONTIG ||
+          create.backing == DMAWIRE_BACKING_COHERENT) &&
+         (create.flags & DMAWIRE_CREATE_CMA) == 0;
+}
+
 bool may_be_mapped(const Call& call, std::uint64_t length, const BufferModel& buffer) {
   if ((call.get("flags") & MAP_ANONYMOUS) != 0) {
     return true;
@@ -63,9 +71,11 @@ int error_of(long result) {
   return result < 0 ? errno : 0;
 }
 
-/// A file on which nothing waits for a frame.
-int open_device(int mode) {
-  return ::open("/dev/dmawire0", mode | O_CLOEXEC | O_NONBLOCK);
+constexpr const char* first_node = "/dev/dmawire0";
+
+/// A file on which nothing waits for a frame, unless it is to.
+int open_device(const std::string& node, int mode, bool waits = false) {
+  return ::open(node.c_str(), mode | O_CLOEXEC | (waits ? 0 : O_NONBLOCK));
 }
 
 }  // namespace
@@ -107,12 +117,25 @@ void Executor::clean_up() {
     finish(*ring);
   }
   rings_.clear();
+  impatience_.reset();
+  for (const OwnMemfd& file : memfds_) {
+    check_sealed(file);
+  }
+  first_memfd_ += memfds_.size();
+  memfds_.clear();
   for (const std::uint32_t handle : gem_handles_) {
     drmCloseBufferHandle(surroundings_.vgem.get(), handle);
   }
   gem_handles_.clear();
   arena::clear();
   descriptors_.clear();
+  timeline_ = -1;
+  limit_ = 0;
+  if (unbound_ && !surroundings_.card.driver().bind()) {
+    complain("driver: it cannot be bound again");
+  }
+  unbound_ = false;
+  has_user_memory_ = false;
   for (const pid_t child : children_) {
     ::waitpid(child, nullptr, 0);
   }
@@ -168,7 +191,7 @@ Target Executor::device(const Call& call) {
   }
   Target found = descriptors_.find(Kind::device, reference);
   if (found.kind == Kind::bad) {
-    found = {open_device(O_RDWR), Kind::device};
+    found = {open_device(first_node, O_RDWR), Kind::device};
     descriptors_.add(found);
   }
   return found;
@@ -190,23 +213,26 @@ Target Executor::buffer(const Call& call) {
   }
 }
 
-int Executor::memfd(const Call& call) {
-  switch (call.get("memfd")) {
+Target Executor::memfd(const Call& call) {
+  constexpr std::int64_t first_own = 5;
+  switch (const std::int64_t reference = call.get("memfd")) {
     case 0:
-      return 0;
+      return {0, Kind::bad};
     case 1:
-      return surroundings_.memfd.get();
+      return {surroundings_.memfd.get(), Kind::other};
     case 2:
-      return surroundings_.file.get();
+      return {surroundings_.file.get(), Kind::other};
     case 3:
-      return surroundings_.zeros.get();
+      return {surroundings_.zeros.get(), Kind::other};
+    case 4:
+      return descriptors_.find(Kind::ours, 0);
     default:
-      return descriptors_.find(Kind::ours, call.get("memfd")).fd;
+      return own_memfd(reference - first_own);
   }
 }
 
 Target Executor::any(const Call& call) {
-  return descriptors_.find(static_cast<Kind>(as<std::uint64_t>(call.get("kind")) % 4),
+  return descriptors_.find(static_cast<Kind>(as<std::uint64_t>(call.get("kind")) % kinds),
                            call.get("fd"));
 }
 
@@ -236,18 +262,37 @@ void Executor::ioctl_of_capture(const Call& call, unsigned long command, T& argu
 }
 
 void Executor::open(const Call& call) {
-  const int fd = open_device(as<int>(call.get("mode") & O_ACCMODE));
-  judge(call.type, error_of(fd), open_errors);
+  const bool of_card = call.get("node") % 2 != 0 && surroundings_.card.present();
+  const int fd = open_device(of_card ? surroundings_.card.node() : first_node,
+                             as<int>(call.get("mode") & O_ACCMODE), call.get("waits") % 2 != 0);
+  judge(call.type, error_of(fd), of_card ? anything : open_errors);
   descriptors_.add({fd, Kind::device});
 }
 
+/// By its name in /proc: a path of its own, to the same file or, with O_PATH, to what the kernel
+/// keeps of it when it is closed.
+void Executor::reopen(const Call& call) {
+  const Target from = any(call);
+  const int mode = as<int>(call.get("mode")) & (O_PATH | O_ACCMODE);
+  const std::string path = "/proc/self/fd/" + std::to_string(from.fd);
+  const int fd = ::open(path.c_str(), mode | O_CLOEXEC | O_NONBLOCK);
+  judge(call.type, error_of(fd), anything);
+  Target made = from;
+  made.fd = fd;
+  if (mode == O_PATH || (from.kind != Kind::device && from.kind != Kind::memfd)) {
+    made.kind = Kind::other;
+  }
+  descriptors_.add(made);
+}
+
 void Executor::close(const Call& call) {
-  const Kind kind = static_cast<Kind>(as<std::uint64_t>(call.get("kind")) % 4);
+  const Kind kind = static_cast<Kind>(as<std::uint64_t>(call.get("kind")) % kinds);
   const Target target = descriptors_.take(kind, call.get("fd"));
   judge(call.type, error_of(::close(target.fd)), anything);
 }
 
 void Executor::create(const Call& call) {
+  const Target memory = memfd(call);
   dmawire_create argument{.size = size_of_struct<dmawire_create>(call),
                           .flags = as<std::uint32_t>(call.get("flags")),
                           .length = bounded_length(call.get("length")),
@@ -259,21 +304,35 @@ void Executor::create(const Call& call) {
                           .out_fd = -1,
                           .reserved = as<std::uint32_t>(call.get("reserved")),
                           .start = as<std::uint64_t>(call.get("start")),
-                          .memfd = memfd(call),
+                          .memfd = memory.fd,
                           .reserved2 = 0};
   const int refused = refusal(argument, sized<dmawire_create>(call));
   const Target on = device(call);
-  const int error = ioctl_with(call, on.fd, DMAWIRE_IOC_CREATE, argument);
+  const int error = create_within_limit(call, on.fd, argument);
   if (on.kind != Kind::device) {
     return;
   }
   judge(call.type, error, create_errors, expected(pointer_of(call), refused));
   if (error == 0 && is_as_written(pointer_of(call))) {
-    check_created(argument);
+    check_created(argument, memory.file);
   }
 }
 
-void Executor::check_created(const dmawire_create& answer) {
+int Executor::create_within_limit(const Call& call, int fd, dmawire_create& argument) {
+  // The cgroup is the process's: what a second thread does would be charged, too.
+  const bool limited =
+      limit_ != 0 && exact_ && is_allocated_for(argument) && surroundings_.limited.enter(limit_);
+  const int error = ioctl_with(call, fd, DMAWIRE_IOC_CREATE, argument);
+  if (limited) {
+    surroundings_.limited.leave();
+    if (error == 0 && is_as_written(pointer_of(call)) && argument.out_length > limit_) {
+      complain("create: more memory than the memory cgroup may have");
+    }
+  }
+  return error;
+}
+
+void Executor::check_created(const dmawire_create& answer, std::size_t file) {
   const Target made{answer.out_fd,
                     Kind::ours,
                     {.length = answer.out_length,
@@ -281,13 +340,19 @@ void Executor::check_created(const dmawire_create& answer) {
                      .node = answer.node,
                      .writable = (answer.fd_flags & O_ACCMODE) == O_RDWR,
                      .backing = answer.backing,
-                     .flags = answer.flags}};
+                     .flags = answer.flags},
+                    file};
   if (exact_ && answer.out_length != created_length(answer)) {
     complain("create: wrong out_length");
   }
-  if (exact_ &&
-      (answer.backing == DMAWIRE_BACKING_PAGES || answer.backing == DMAWIRE_BACKING_CONTIG)) {
+  if (exact_ && (is_allocated_for(answer) || answer.backing == DMAWIRE_BACKING_CONTIG)) {
     check_zeros(made);
+  }
+  if (exact_) {
+    has_user_memory_ = has_user_memory_ || answer.backing == DMAWIRE_BACKING_USER;
+    if (file != no_memfd) {
+      memfds_.at(file - first_memfd_).expose(answer.start, answer.out_length);
+    }
   }
   descriptors_.add(made);
 }
@@ -406,6 +471,7 @@ void Executor::take(const Call& call) {
   argument.size = size_of_struct<dmawire_take>(call);
   argument.flags = as<std::uint32_t>(call.get("flags"));
   const int refused = refusal(argument, sized<dmawire_take>(call));
+  const Impatience impatience;  // the file may be one that waits
   ioctl_of_capture(call, DMAWIRE_IOC_TAKE, argument, take_errors, refused);
 }
 
@@ -524,6 +590,13 @@ void Executor::export_sync(const Call& call) {
   }
 }
 
+void Executor::import_sync(const Call& call) {
+  dma_buf_import_sync_file argument{.flags = static_cast<__u32>(call.get("flags")),
+                                    .fd = descriptors_.find(Kind::other, call.get("fence")).fd};
+  judge(call.type, ioctl_with(call, buffer(call).fd, DMA_BUF_IOCTL_IMPORT_SYNC_FILE, argument),
+        anything);
+}
+
 void Executor::seek(const Call& call) {
   const off_t at = ::lseek(buffer(call).fd, call.get("offset"), as<int>(call.get("whence")));
   judge(call.type, error_of(at), anything);
@@ -569,6 +642,9 @@ void Executor::map(const Call& call) {
   if (ours && data != MAP_FAILED && !may_be_mapped(call, length, target.buffer)) {
     complain("map: done, though uapi.h forbids it");
   }
+  if (data != MAP_FAILED) {
+    check_exposed(reinterpret_cast<std::uint64_t>(data), length);
+  }
 }
 
 void Executor::touch_area(const Call& call) {
@@ -600,6 +676,16 @@ void Executor::remap(const Call& call) {
   void* data = ::mremap(address(call), extent(call), extent(call, "new_length"),
                         moves ? MREMAP_MAYMOVE | MREMAP_FIXED : 0, to);
   judge(call.type, data == MAP_FAILED ? errno : 0, anything);
+  if (data != MAP_FAILED) {
+    check_exposed(reinterpret_cast<std::uint64_t>(data), extent(call, "new_length"));
+  }
+}
+
+void Executor::remap_pages(const Call& call) {
+  const int error = error_of(::syscall(SYS_remap_file_pages, address(call), extent(call), 0,
+                                       call.get("page"), as<int>(call.get("flags"))));
+  judge(call.type, error, anything);
+  check_exposed(reinterpret_cast<std::uint64_t>(address(call)), extent(call));
 }
 
 void Executor::protect(const Call& call) {
@@ -618,7 +704,7 @@ void Executor::fork_here(const Call& call) {
   const pid_t child = ::fork();
   if (child == 0) {
     ::usleep(beside_what_follows);
-    switch (as<std::uint64_t>(call.get("how")) % 4) {
+    switch (as<std::uint64_t>(call.get("how")) % 7) {
       case 0:
         touch(begin, begin + arena::area_size, false);
         break;
@@ -627,6 +713,15 @@ void Executor::fork_here(const Call& call) {
         break;
       case 2:
         arena::clear();
+        break;
+      case 3:
+        stop_everything();
+        break;
+      case 4:
+        capture_elsewhere();
+        break;
+      case 5:
+        ::usleep(10 * beside_what_follows);  // to be killed meanwhile
         break;
       default:
         ::close_range(first_fd, ~0U, 0);
@@ -664,20 +759,24 @@ void Executor::import(const Call& call) {
 const std::vector<Executor::Handler>& Executor::handlers() {
   // In the order of grammar().
   static const std::vector<Handler> all{
-      &Executor::open,        &Executor::close,
-      &Executor::create,      &Executor::info,
-      &Executor::query,       &Executor::odd_ioctl,
-      &Executor::attach,      &Executor::detach,
-      &Executor::start,       &Executor::stop,
-      &Executor::give,        &Executor::take,
+      &Executor::open,        &Executor::reopen,
+      &Executor::close,       &Executor::create,
+      &Executor::info,        &Executor::query,
+      &Executor::odd_ioctl,   &Executor::attach,
+      &Executor::detach,      &Executor::start,
+      &Executor::stop,        &Executor::give,
+      &Executor::take,        &Executor::lend,
       &Executor::status,      &Executor::foreign,
-      &Executor::other,       &Executor::dup,
-      &Executor::pass,        &Executor::sync,
-      &Executor::sync_part,   &Executor::set_name,
-      &Executor::export_sync, &Executor::seek,
-      &Executor::poke,        &Executor::map,
-      &Executor::touch_area,  &Executor::unmap,
-      &Executor::remap,       &Executor::protect,
+      &Executor::other,       &Executor::make_memfd,
+      &Executor::seal,        &Executor::allocate,
+      &Executor::dup,         &Executor::pass,
+      &Executor::sync,        &Executor::sync_part,
+      &Executor::set_name,    &Executor::export_sync,
+      &Executor::fence,       &Executor::import_sync,
+      &Executor::seek,        &Executor::poke,
+      &Executor::map,         &Executor::touch_area,
+      &Executor::unmap,       &Executor::remap,
+      &Executor::remap_pages, &Executor::protect,
       &Executor::advise,      &Executor::fork_here,
       &Executor::make_ring,   &Executor::end_ring,
       &Executor::make_table,  &Executor::register_range,
@@ -685,7 +784,8 @@ const std::vector<Executor::Handler>& Executor::handlers() {
       &Executor::odd_command, &Executor::register_address,
       &Executor::send,        &Executor::file,
       &Executor::reap,        &Executor::drain,
-      &Executor::import,
+      &Executor::import,      &Executor::change_driver,
+      &Executor::signal,      &Executor::limit,
   };
   return all;
 }

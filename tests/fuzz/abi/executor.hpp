@@ -8,12 +8,14 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "arguments.hpp"
 #include "coverage.hpp"
+#include "impatience.hpp"
 #include "input.hpp"
 #include "world.hpp"
 
@@ -22,12 +24,23 @@ namespace dmawire::fuzz {
 /// A call and how it ended, as one number.
 using Result = std::uint32_t;
 
+/// A memfd of an execution. Mappings show no more of it than buffers were made of, and it does not
+/// change once it is sealed against writing.
+struct OwnMemfd {
+  std::vector<bool> exposed;  ///< by page: part of a buffer, now or before
+  UniqueFd sealed;            ///< against writing, if it is
+  std::uint64_t checksum = 0;
+
+  void expose(std::uint64_t begin, std::uint64_t length);
+};
+
 /// Makes an input's calls, holds each result against uapi.h, and leaves nothing behind.
 ///
 /// References: of a device, -1 is no descriptor, -2 a dma-buf, -3 a memfd; if there is no device
 /// yet, one is opened. Of a buffer, -1 is no descriptor, -2 one that is no dma-buf, -3 another
 /// exporter's. Of a ring, any number; if there is none yet, one is made, with a table of 4 slots.
-/// Of a memfd, 0 is none, 1 one that buffers can be made of, others are not.
+/// Of a memfd that CREATE is given, 0 is none, 1 one that all executions share, 2 to 4 are no
+/// memfds, and those from 5 on are the execution's own; if there is none yet, one is made.
 ///
 /// Lengths below 64 GiB are taken modulo 512 KiB, so that the 24 calls of an input have at most 12
 /// MiB; longer ones are more than any machine has.
@@ -61,9 +74,15 @@ class Executor {
   Target device(const Call& call);
   Target buffer(const Call& call);
   Target any(const Call& call);
-  int memfd(const Call& call);
+  Target memfd(const Call& call);
+  Target own_memfd(std::int64_t reference);
+  Target make_own_memfd(bool populated, bool allocated, unsigned seals);
   void check_zeros(const Target& buffer);
-  void check_created(const dmawire_create& answer);
+  void check_created(const dmawire_create& answer, std::size_t file);
+  int create_within_limit(const Call& call, int fd, dmawire_create& argument);
+  /// No page of a memfd is seen that is not part of a buffer.
+  void check_exposed(std::uint64_t begin, std::uint64_t length);
+  void check_sealed(const OwnMemfd& file);
 
   /// Puts a struct where the call's `ptr` says, followed by its tail.
   template <typename T>
@@ -77,6 +96,7 @@ class Executor {
                         std::span<const int> errors, int refused);
 
   void open(const Call& call);
+  void reopen(const Call& call);
   void close(const Call& call);
   void create(const Call& call);
   void info(const Call& call);
@@ -88,15 +108,21 @@ class Executor {
   void stop(const Call& call);
   void give(const Call& call);
   void take(const Call& call);
+  void lend(const Call& call);
   void status(const Call& call);
   void foreign(const Call& call);
   void other(const Call& call);
+  void make_memfd(const Call& call);
+  void seal(const Call& call);
+  void allocate(const Call& call);
   void dup(const Call& call);
   void pass(const Call& call);
   void sync(const Call& call);
   void sync_part(const Call& call);
   void set_name(const Call& call);
   void export_sync(const Call& call);
+  void fence(const Call& call);
+  void import_sync(const Call& call);
   void seek(const Call& call);
   void poke(const Call& call);
 
@@ -104,10 +130,17 @@ class Executor {
   void touch_area(const Call& call);
   void unmap(const Call& call);
   void remap(const Call& call);
+  void remap_pages(const Call& call);
   void protect(const Call& call);
   void advise(const Call& call);
   void fork_here(const Call& call);
+  /// What another opener of a node does, which then ends as if killed.
+  void capture_elsewhere() const;
+  void stop_everything();
   void import(const Call& call);
+  void change_driver(const Call& call);
+  void signal(const Call& call);
+  void limit(const Call& call);
 
   FuzzRing& ring(const Call& call);
   FuzzRing& new_ring(unsigned flags, unsigned slots);
@@ -138,6 +171,13 @@ class Executor {
   std::vector<std::unique_ptr<FuzzRing>> rings_;
   std::vector<std::uint32_t> gem_handles_;
   std::vector<pid_t> children_;
+  std::vector<OwnMemfd> memfds_;
+  std::size_t first_memfd_ = 0;  ///< number of memfds_[0]: those of earlier executions count too
+  int timeline_ = -1;            ///< of fences that only an input signals
+  std::optional<Impatience> impatience_;
+  std::uint64_t limit_ = 0;  ///< of memory for each buffer, if any
+  bool unbound_ = false;
+  bool has_user_memory_ = false;  ///< some buffer is made of it
   std::vector<Result> results_;
   std::string complaint_;
   bool exact_ = true;  ///< nobody else touches what a call refers to

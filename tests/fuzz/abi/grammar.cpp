@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <liburing.h>
 #include <linux/dma-buf.h>
+#include <linux/falloc.h>
 #include <sys/mman.h>
 
 #include "input.hpp"
@@ -56,6 +57,12 @@ const Values sqe_flags{{0, IOSQE_ASYNC, IOSQE_IO_LINK, IOSQE_IO_HARDLINK, IOSQE_
 const Values ring_flags{{0, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
                          IORING_SETUP_SQPOLL, IORING_SETUP_IOPOLL, IORING_SETUP_SQE128,
                          IORING_SETUP_CQE32, IORING_SETUP_COOP_TASKRUN, IORING_SETUP_R_DISABLED}};
+const Values seals{{0, F_SEAL_SHRINK, F_SEAL_WRITE, F_SEAL_FUTURE_WRITE, F_SEAL_GROW, F_SEAL_SEAL,
+                    F_SEAL_SHRINK | F_SEAL_WRITE, F_SEAL_SHRINK | F_SEAL_FUTURE_WRITE}};
+const Values allocations{{0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                          FALLOC_FL_ZERO_RANGE, FALLOC_FL_COLLAPSE_RANGE}};
+const Values pages_of_files{{0, 1, 2, 8, 15, 16, 31, 63, 64, 1024, most, -1}};
+const Values open_modes{{O_PATH, O_RDWR, O_RDONLY, O_WRONLY}};
 const Values send_flags{{0, MSG_WAITALL, MSG_DONTWAIT, MSG_MORE}};
 
 // What all structs have: how much of them is said to be there, what stands after the part that the
@@ -66,6 +73,7 @@ const Field pointer{"ptr", &few};
 const Field device{"dev", &reference};
 const Field buffer{"fd", &reference};
 const Field ring{"ring", &reference};
+const Field file{"memfd", &reference};
 const Field area{"area", &few};  // a place for a mapping
 const Field slot{"slot", &slots};
 const Field index{"index", &indexes};
@@ -76,7 +84,8 @@ const Field length{"length", &lengths, 4096};
 
 const std::vector<CallType>& grammar() {
   static const std::vector<CallType> types{
-      {"open", {{"mode", &few, O_RDWR}}},
+      {"open", {{"mode", &few, O_RDWR}, {"node", &few}, {"waits", &few}}},
+      {"reopen", {{"kind", &few, 1}, buffer, {"mode", &open_modes, O_PATH}}},
       {"close", {{"kind", &few, 1}, buffer}},
       {"create",
        {device,
@@ -102,9 +111,14 @@ const std::vector<CallType>& grammar() {
       {"stop", {device, {"flags", &bits}, size, tail, pointer}},
       {"give", {device, index, offset, length, {"flags", &bits}, size, tail, pointer}},
       {"take", {device, {"flags", &bits}, size, tail, pointer}},
+      {"lend", {device, buffer, {"how", &few}}},
       {"status", {device, {"flags", &bits}, size, tail, pointer}},
       {"foreign", {{"how", &few}}},
       {"other", {{"how", &few}}},
+      {"memfd", {{"how", &few}, {"seals", &seals, F_SEAL_SHRINK}}},
+      {"seal", {file, {"seals", &seals, F_SEAL_WRITE}}},
+      {"fallocate",
+       {file, offset, length, {"mode", &allocations, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE}}},
       {"dup", {buffer, {"how", &few}}},
       {"pass", {buffer, {"receive", &few, 1}}},
       {"sync", {buffer, {"flags", &syncs, DMA_BUF_SYNC_RW}, pointer}},
@@ -120,6 +134,8 @@ const std::vector<CallType>& grammar() {
         pointer}},
       {"set_name", {buffer, {"length", &few, 5}, pointer}},
       {"export_sync", {buffer, {"flags", &syncs, DMA_BUF_SYNC_RW}, pointer}},
+      {"fence", {{"how", &few}}},
+      {"import_sync", {buffer, {"fence", &reference}, {"flags", &syncs, DMA_BUF_SYNC_RW}, pointer}},
       {"seek", {buffer, offset, {"whence", &whences, SEEK_END}}},
       {"poke", {{"kind", &few, 1}, buffer, {"how", &few}}},
       {"map",
@@ -133,6 +149,7 @@ const std::vector<CallType>& grammar() {
       {"unmap", {area, offset, length}},
       {"remap",
        {area, offset, length, {"new_length", &lengths, 4096}, {"to", &few}, {"move", &few}}},
+      {"remap_pages", {area, offset, length, {"page", &pages_of_files}, {"flags", &map_flags}}},
       {"protect", {area, offset, length, {"prot", &protections, PROT_READ}}},
       {"advise", {area, offset, length, {"advice", &advices, MADV_DONTNEED}}},
       {"fork", {area, {"how", &few}, {"wait", &few}}},
@@ -200,6 +217,9 @@ const std::vector<CallType>& grammar() {
       {"reap", {ring}},
       {"drain", {{"socket", &few}}},
       {"import", {buffer, {"how", &few}}},
+      {"driver", {{"how", &few}}},
+      {"signal", {{"how", &few}}},
+      {"limit", {{"how", &few}}},
   };
   return types;
 }

@@ -21,7 +21,7 @@ class Impatience {
     event.sigev_signo = SIGALRM;
     event._sigev_un._tid = ::gettid();
     ::timer_create(CLOCK_MONOTONIC, &event, &timer_);
-    constexpr timespec often{.tv_sec = 0, .tv_nsec = 50'000'000};
+    constexpr timespec often{.tv_sec = 0, .tv_nsec = 10'000'000};
     const itimerspec times{.it_interval = often, .it_value = often};
     ::timer_settime(timer_, 0, &times, nullptr);
   }

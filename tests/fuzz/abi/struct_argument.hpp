@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <sys/ioctl.h>
+
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -30,6 +32,13 @@ std::uint32_t size_of_struct(const Call& call) {
 template <typename T>
 Sized sized(const Call& call) {
   return {size_of_struct<T>(call), call.get("tail") == 0};
+}
+
+/// An ioctl whose answer does not matter.
+template <typename T>
+void tell(int fd, unsigned long command, T argument) {
+  argument.size = sizeof(argument);
+  ::ioctl(fd, command, &argument);
 }
 
 /// The call's struct, and what stands behind it if it says that it is longer than it is: up to a

@@ -10,12 +10,15 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <system_error>
 
 #include "abi.hpp"
@@ -124,7 +127,14 @@ void Descriptors::replace(int fd, const Target& target) {
   for (std::vector<Target>& all : by_kind_) {
     std::erase_if(all, [&](const Target& other) { return other.fd == fd; });
   }
-  by_kind_.at(static_cast<std::size_t>(target.kind)).push_back({fd, target.kind, target.buffer});
+  Target there = target;
+  there.fd = fd;
+  by_kind_.at(static_cast<std::size_t>(target.kind)).push_back(there);
+}
+
+std::vector<Target> Descriptors::all(Kind kind) {
+  const std::scoped_lock lock{mutex_};
+  return by_kind_.at(static_cast<std::size_t>(kind));
 }
 
 void Descriptors::clear() {
@@ -159,6 +169,15 @@ bool touch(std::uint64_t begin, std::uint64_t end, bool write) {
   });
 }
 
+std::optional<std::uint64_t> read_word(std::uint64_t at) {
+  std::uint64_t word = 0;
+  const bool readable = survives([&] {
+    word = *reinterpret_cast<const volatile std::uint64_t*>(at);
+    return true;
+  });
+  return readable ? std::optional{word} : std::nullopt;
+}
+
 bool is_zero(std::uint64_t begin, std::uint64_t end) {
   return survives([&] {
     const auto* first = reinterpret_cast<const std::uint64_t*>(begin);
@@ -174,6 +193,48 @@ void catch_faults() {
   ::sigaction(SIGSEGV, &action, nullptr);
   ::sigaction(SIGBUS, &action, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
+}
+
+namespace {
+
+constexpr const char* limited_cgroup = "/sys/fs/cgroup/dmawire-fuzz";
+
+}  // namespace
+
+LimitedMemory::LimitedMemory()
+    : outside_(::open("/sys/fs/cgroup/cgroup.procs", O_WRONLY | O_CLOEXEC)) {
+  test::write_text("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
+}
+
+bool LimitedMemory::enter(std::uint64_t bytes) const {
+  const std::string path = limited_cgroup;
+  return ::mkdir(limited_cgroup, 0755) == 0 &&
+         test::write_text(path + "/memory.max", std::to_string(bytes)) &&
+         test::write_text(path + "/cgroup.procs", "0");
+}
+
+void LimitedMemory::leave() const {
+  // Nothing is opened or allocated, which would be charged here.
+  ::pwrite(outside_.get(), "0", 1, 0);
+  ::rmdir(limited_cgroup);
+}
+
+Card::Card() {
+  if (!card_.present() || !test::load_kernel_module("dmawire_edu")) {
+    std::fprintf(stderr, "fuzz: no device whose driver can be taken away\n");
+  }
+}
+
+Card::~Card() {
+  ::syscall(SYS_delete_module, "dmawire_edu", O_NONBLOCK);
+}
+
+std::string Card::node() const {
+  std::error_code none;
+  for (const auto& entry : std::filesystem::directory_iterator{card_.path() + "/dmawire", none}) {
+    return "/dev/" + entry.path().filename().string();
+  }
+  return {};
 }
 
 Surroundings::Surroundings()

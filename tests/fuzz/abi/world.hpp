@@ -8,23 +8,30 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include <dmawire/unique_fd.hpp>
 
 #include "abi_rules.hpp"
+#include "edu_card.hpp"
 
 namespace dmawire::fuzz {
 
 /// Descriptors below this one are the fuzzer's; the kernel gives an execution those from here on.
 inline constexpr int first_fd = 64;
 
+/// The number of no memfd.
+inline constexpr std::size_t no_memfd = SIZE_MAX;
+
 /// What a call refers to.
 struct Target {
   int fd = -1;
   Kind kind = Kind::bad;
   BufferModel buffer{};
+  std::size_t file = no_memfd;  ///< of the execution's own: which it is, or its memory is of
 };
 
 /// The descriptors of an execution, by kind. Any thread may use it.
@@ -35,13 +42,15 @@ class Descriptors {
   Target find(Kind kind, std::int64_t reference);
   /// The same, and it is no longer here.
   Target take(Kind kind, std::int64_t reference);
+  /// All of that kind.
+  std::vector<Target> all(Kind kind);
   void replace(int fd, const Target& target);
   /// Closes everything that the kernel gave since it was last empty.
   void clear();
 
  private:
   std::mutex mutex_;
-  std::array<std::vector<Target>, 4> by_kind_;
+  std::array<std::vector<Target>, kinds> by_kind_;
 };
 
 /// What a request's result is judged by when it comes.
@@ -85,10 +94,43 @@ void clear();
 
 /// Reads or writes bytes of the arena, one of every page; false if something is not there.
 bool touch(std::uint64_t begin, std::uint64_t end, bool write);
+/// Eight bytes at a multiple of as many; nothing if they cannot be read.
+std::optional<std::uint64_t> read_word(std::uint64_t at);
 /// Whether a range, which must be mapped, is all zeros; false too if a page is not there.
 bool is_zero(std::uint64_t begin, std::uint64_t end);
-/// Makes a fault in those two what they return. Once in a process.
+/// Makes a fault in those three what they return. Once in a process.
 void catch_faults();
+
+/// A memory cgroup that a process is in while it makes one call: a new one each time, so that
+/// nothing is charged to it before.
+class LimitedMemory {
+ public:
+  LimitedMemory();
+
+  /// Between the two this process, all of it, may take so many bytes and no more.
+  bool enter(std::uint64_t bytes) const;
+  void leave() const;
+
+ private:
+  UniqueFd outside_;
+};
+
+/// The card whose driver can be taken away and given back.
+class Card {
+ public:
+  Card();
+  ~Card();
+  Card(const Card&) = delete;
+  Card& operator=(const Card&) = delete;
+
+  [[nodiscard]] bool present() const { return card_.present(); }
+  [[nodiscard]] const test::EduCard& driver() const { return card_; }
+  /// Its node, which has another number each time that an open file has kept the old one.
+  [[nodiscard]] std::string node() const;
+
+ private:
+  test::EduCard card_;
+};
 
 /// What all executions of a process share: sockets, descriptors of other exporters.
 struct Surroundings {
@@ -104,7 +146,9 @@ struct Surroundings {
   UniqueFd vgem;
   UniqueFd zeros;
   UniqueFd file;
-  UniqueFd memfd;            ///< of 64 pages, that buffers can be made of
+  UniqueFd memfd;  ///< of 64 pages, that buffers can be made of
+  Card card;
+  LimitedMemory limited;
   bool uring_takes_buffers;  ///< the kernel has what DMAWIRE_URING_CMD_* need
 };
 

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT
+//
+// The calls of an input by which others come into play: another process with the same node, fences
+// of another device, the device's driver, signals, and the memory cgroup.
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <string>
+
+#include "struct_argument.hpp"
+
+namespace dmawire::fuzz {
+namespace {
+
+constexpr std::span<const int> anything{};
+
+// The ABI of the kernel's fences for tests (drivers/dma-buf/sw_sync.c), which has no header.
+constexpr const char* timelines = "/sys/kernel/debug/sync/sw_sync";
+struct SwSyncFence {
+  std::uint32_t value;
+  char name[32];
+  std::int32_t fence;
+};
+constexpr unsigned long create_fence = _IOWR('W', 0, SwSyncFence);
+constexpr unsigned long advance = _IOW('W', 1, std::uint32_t);
+
+}  // namespace
+
+void Executor::fence(const Call& call) {
+  const std::scoped_lock lock{mutex_};
+  const auto how = static_cast<std::uint64_t>(call.get("how")) % 4;
+  if (timeline_ < 0) {
+    timeline_ = ::open(timelines, O_RDWR | O_CLOEXEC);
+  }
+  if (how == 2) {
+    std::uint32_t one = 1;
+    ::ioctl(timeline_, advance, &one);
+  } else if (how == 3) {  // all that wait for it end with an error
+    ::close(timeline_);
+    timeline_ = -1;
+  } else if (SwSyncFence request{.value = 1 + static_cast<std::uint32_t>(how)};
+             ::ioctl(timeline_, create_fence, &request) == 0) {
+    descriptors_.add({request.fence, Kind::other});
+  }
+}
+
+void Executor::capture_elsewhere() const {
+  const int fd = ::open("/dev/dmawire0", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+  dmawire_create create{.size = sizeof(create),
+                        .length = 65'536,
+                        .direction = DMAWIRE_FROM_DEVICE,
+                        .node = -1,
+                        .fd_flags = O_RDWR | O_CLOEXEC};
+  ::ioctl(fd, DMAWIRE_IOC_CREATE, &create);
+  tell(fd, DMAWIRE_IOC_ATTACH, dmawire_attach{.fd = create.out_fd});
+  tell(fd, DMAWIRE_IOC_GIVE, dmawire_give{.length = 4096});
+  tell(fd, DMAWIRE_IOC_START, dmawire_start{});
+  tell(fd, DMAWIRE_IOC_GIVE, dmawire_give{.length = 4096, .offset = 4096});
+  tell(fd, DMAWIRE_IOC_TAKE, dmawire_take{});
+}
+
+void Executor::stop_everything() {
+  const Impatience impatience;  // a file may be one that waits
+  for (const Target& device : descriptors_.all(Kind::device)) {
+    tell(device.fd, DMAWIRE_IOC_STOP, dmawire_stop{});
+    tell(device.fd, DMAWIRE_IOC_TAKE, dmawire_take{});
+    tell(device.fd, DMAWIRE_IOC_DETACH, dmawire_detach{});
+  }
+}
+
+void Executor::change_driver(const Call& call) {
+  if (!surroundings_.card.present()) {
+    return;
+  }
+  const std::scoped_lock lock{mutex_};
+  const auto how = static_cast<std::uint64_t>(call.get("how")) % 3;
+  if (how != 1 && !unbound_) {
+    unbound_ = surroundings_.card.driver().unbind();
+  }
+  if (how != 0 && unbound_) {
+    unbound_ = !surroundings_.card.driver().bind();
+  }
+}
+
+void Executor::signal(const Call& call) {
+  const std::scoped_lock lock{mutex_};
+  const auto how = static_cast<std::uint64_t>(call.get("how")) % 3;
+  if (how == 0) {  // from now on again and again
+    impatience_.emplace();
+    return;
+  }
+  for (const pid_t child : children_) {
+    if (how == 1) {
+      ::kill(child, SIGSTOP);
+      ::kill(child, SIGCONT);
+    } else {
+      ::kill(child, SIGKILL);
+    }
+  }
+}
+
+void Executor::limit(const Call& call) {
+  constexpr std::uint64_t limits[] = {0, 64 << 10, 128 << 10, 256 << 10};
+  const std::scoped_lock lock{mutex_};
+  limit_ = limits[static_cast<std::uint64_t>(call.get("how")) % std::size(limits)];
+}
+
+}  // namespace dmawire::fuzz
