@@ -15,6 +15,7 @@
 #include <linux/minmax.h>
 #include <linux/module.h>
 #include <linux/platform_device.h>
+#include <linux/pm.h>
 #include <linux/sizes.h>
 #include <linux/spinlock.h>
 #include <linux/string.h>
@@ -257,6 +258,29 @@ static const struct kernel_param_ops broken_registered_ops = {
 };
 module_param_cb(registered, &broken_registered_ops, NULL, 0200);
 MODULE_PARM_DESC(registered, "whether there is a device; once loaded there is");
+
+/*
+ * What the PM core does with the node when the machine is suspended. To suspend a
+ * guest of QEMU's would end its consoles.
+ */
+static int broken_set_suspended(const char *value,
+				const struct kernel_param *param)
+{
+	struct device *node = device_find_any_child(&broken_parent->dev);
+	int ret;
+
+	if (!node)
+		return -ENODEV;
+	ret = node->class->pm->suspend(node);
+	put_device(node);
+	return ret;
+}
+
+static const struct kernel_param_ops broken_suspended_ops = {
+	.set = broken_set_suspended,
+};
+module_param_cb(suspended, &broken_suspended_ops, NULL, 0200);
+MODULE_PARM_DESC(suspended, "written: the node's suspend callback is called");
 
 static int __init broken_init(void)
 {

@@ -349,6 +349,15 @@ TEST_F(Broken, FramesInAnotherOrderAreNoFault) {
   EXPECT_EQ(capture_->status().out_captured, 4U);
 }
 
+TEST_F(Broken, SuspendEndsTheRunAndResumeAllowsANewOne) {
+  ASSERT_NO_FATAL_FAILURE(begin("hang", 2));
+  ASSERT_TRUE(write_text("/sys/module/dmawire_broken/parameters/suspended", "Y"));
+  EXPECT_EQ(capture_->status().out_running, 0U);
+  EXPECT_EQ(capture_->take().out_result, -EIO);
+  EXPECT_EQ(capture_->take().out_result, -EIO);
+  expect_failed();
+}
+
 TEST_F(Broken, FramesWithoutRoomAreCountedAsLost) {
   ASSERT_NO_FATAL_FAILURE(begin("drops", 3));
   for (uint64_t i = 0; i < 3; ++i) {

@@ -183,27 +183,5 @@ TEST_F(Ownership, AFileThatIsOpenForReadingOnlyAsksAndFillsSlots) {
   EXPECT_EQ(ring.command(reader.get(), DMAWIRE_URING_CMD_CAPTURE, &capture), EACCES);
 }
 
-TEST_F(Ownership, SuspendEndsACaptureAndResumeAllowsANewOne) {
-  if (!write_text("/sys/power/pm_test", "devices"))
-    GTEST_SKIP() << "this kernel cannot try a suspend (CONFIG_PM_DEBUG)";
-  (void)write_text("/sys/module/suspend/parameters/pm_test_delay", "0");
-  uint32_t index = 0;
-  ASSERT_EQ(queue_.attach(buffer_.get(), &index), 0);
-  ASSERT_EQ(queue_.start(1), 0);
-  ASSERT_EQ(queue_.give(index, 0, kPage), 0);
-  ASSERT_EQ(queue_.give(index, kPage, kPage), 0);
-  ASSERT_TRUE(write_text("/sys/power/state", "freeze"));
-  EXPECT_TRUE(write_text("/sys/power/pm_test", "none"));
-  EXPECT_EQ(queue_.status().out_running, 0U);
-  int last = 0;
-  for (int i = 0; i < 2; ++i)
-    last = queue_.take().out_result;
-  EXPECT_EQ(last, -EIO);
-  EXPECT_EQ(queue_.give(index, 0, kPage), EIO);
-  ASSERT_EQ(queue_.start(), 0);
-  ASSERT_EQ(queue_.give(index, 0, kPage), 0);
-  EXPECT_EQ(queue_.take().out_result, static_cast<int>(kPage));
-}
-
 }  // namespace
 }  // namespace dmawire::test

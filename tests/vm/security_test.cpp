@@ -68,7 +68,8 @@ constexpr Promise kPromises[] = {
     {"S23", "ReadOnly.*"},
     {"S24", "Security.ADeviceWritesThroughAReadOnlyDescriptor"},
     {"S25", "Queue.BelongsToOneOpenFileAtATime:Capture.IsForOneProgramAtATime"},
-    {"S26", "Queue.AWriteFenceSaysThatADeviceHasIt"},
+    {"S26", "Fences.AreMadeWhenTheDeviceGetsTheRange:"
+            "Fences.OfADeviceThatHangsCarryEtimedoutOnceItIsStopped"},
     // What the administrator can do.
     {"S27", "Node.IsGivenToItsGroupByUdev"},
     {"S28", "Member.CannotRaiseTheLimits"},

@@ -25,13 +25,15 @@ constexpr int for_query[] = {EINVAL, E2BIG, EFAULT, EBADF, EXDEV};
 constexpr int for_attach[] = {EINVAL, E2BIG,      EFAULT, EBADF,  EXDEV,
                               EBUSY,  EOPNOTSUPP, ENODEV, ENOMEM, EIO};
 constexpr int for_detach[] = {EINVAL, E2BIG, EFAULT, EBUSY};
-constexpr int for_start[] = {EINVAL, E2BIG, EFAULT, EBUSY, EOPNOTSUPP, ENODEV, ENOMEM, EIO};
-constexpr int for_stop[] = {EINVAL, E2BIG, EFAULT, EBUSY, EOPNOTSUPP};
-constexpr int for_give[] = {EINVAL, E2BIG, EFAULT, EBUSY, EAGAIN, ENODEV, EOPNOTSUPP, ENOMEM, EIO};
-constexpr int for_take[] = {EINVAL,     E2BIG, EFAULT,    EAGAIN, EBUSY,
-                            EOPNOTSUPP, EINTR, ECANCELED, ENODEV};
-constexpr int for_capture[] = {EINVAL, E2BIG,      EFAULT, EBUSY, EAGAIN,
-                               ENODEV, EOPNOTSUPP, ENOMEM, EIO,   ECANCELED};
+constexpr int for_start[] = {EINVAL, E2BIG,  EFAULT, EBUSY, EOPNOTSUPP,
+                             EINTR,  ENODEV, ENOMEM, EIO};
+constexpr int for_stop[] = {EINVAL, E2BIG, EFAULT, EBUSY, EINTR, EIO};
+constexpr int for_give[] = {EINVAL, E2BIG,  EFAULT, EBUSY, EAGAIN,
+                            ENODEV, ENOMEM, EINTR,  EIO};
+constexpr int for_take[] = {EINVAL, E2BIG,     EFAULT, EAGAIN, EBUSY,
+                            EINTR,  ECANCELED, ENODEV};
+constexpr int for_capture[] = {EINVAL, E2BIG,  EFAULT, EBUSY, EAGAIN,
+                               ENODEV, ENOMEM, EINTR,  EIO,   ECANCELED};
 // A request that is linked to one that failed is cancelled by io_uring.
 constexpr int for_register[] = {EINVAL, E2BIG, EFAULT, EBADF,      EXDEV,
                                 ENOMEM, EBUSY, EFBIG,  EOPNOTSUPP, ECANCELED};
@@ -152,7 +154,7 @@ int refusal(const dmawire_attach& attach, Sized sized, Kind kind) {
   if (const int error = refusal(sized, DMAWIRE_ATTACH_SIZE_V1, sizeof(attach))) {
     return error;
   }
-  return attach.flags != 0 ? EINVAL : refusal_of_fd(kind);
+  return (attach.flags & ~DMAWIRE_ATTACH_FENCES) != 0 ? EINVAL : refusal_of_fd(kind);
 }
 
 int refusal(const dmawire_detach& detach, Sized sized) {
