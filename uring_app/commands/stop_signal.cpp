@@ -36,4 +36,10 @@ bool StopSignal::caught() noexcept {
   return caught_;
 }
 
+void StopSignal::let_through() noexcept {
+  if (!caught()) {
+    ::sigprocmask(SIG_SETMASK, &before_, nullptr);
+  }
+}
+
 }  // namespace dmawire::commands

@@ -20,6 +20,9 @@ class StopSignal {
   [[nodiscard]] int fd() const noexcept { return fd_.get(); }
   /// Whether a signal came.
   [[nodiscard]] bool caught() noexcept;
+  /// For a wait that nothing else would end: the next signal does what it always does. One that has
+  /// come already is caught.
+  void let_through() noexcept;
 
  private:
   sigset_t before_{};

@@ -50,6 +50,7 @@ StreamOutcome FrameStream::run() {
       note(sender_.wait());
       progress.update(source_->statistics(), sender_.statistics(), recorded(), latency_);
     }
+    stop.let_through();  // the peer may never read what is left
     drain();
   }
   StreamOutcome outcome{report(), failure()};

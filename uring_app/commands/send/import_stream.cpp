@@ -163,6 +163,7 @@ class ImportStream {
   void drain() noexcept {
     owner_.reset();
     signal_.reset();
+    stop_.let_through();  // the peer may never read what is left
     hand_on();
     if (chosen_) {
       note(chosen_->sender->finish());
