@@ -128,8 +128,9 @@ class Sender {
 };
 
 /// A sender for one path over connected sockets, which it does not own; they and the pool must
-/// outlive it. Throws Error, of the kind `impossible` where kernel, memory or limits do not allow
-/// the path; so it is with `msg` and more than one connection.
+/// outlive it. For streams, see set_abortive_close(): without it, the peer of a process that is
+/// killed decides how long its memory stays. Throws Error, of the kind `impossible` where kernel,
+/// memory or limits do not allow the path; so it is with `msg` and more than one connection.
 [[nodiscard]] std::unique_ptr<Sender> make_sender(Path path, std::span<const int> sockets,
                                                   FramePool& pool, const Sender::Options& options);
 

@@ -23,7 +23,21 @@ struct Endpoint {
 };
 
 /// A TCP connection to `peer`; every address it resolves to is tried. Throws Error.
+///
+/// Its close is abortive, see below, until finish_stream() has succeeded: to let a peer have what
+/// was sent, call that.
 [[nodiscard]] UniqueFd connect_stream(const Endpoint& peer);
+
+/// Whether the last close of a TCP socket resets the connection (SO_LINGER of 0 seconds): at once,
+/// whatever the peer does, what was not acknowledged is dropped, and the kernel releases its
+/// memory. The peer reads what it had received, then gets ECONNRESET: it can tell a stream that was
+/// cut short from one that is complete.
+///
+/// So it should be for every stream that is sent from memory of a device. A process that is killed
+/// closes its sockets; without this the kernel goes on sending, and keeps the pages, for as long as
+/// a peer that does not read answers. connect_stream() does it; for other sockets it is to be done
+/// before the first send().
+[[nodiscard]] std::error_code set_abortive_close(int socket, bool abortive) noexcept;
 
 /// A listening TCP socket; an empty host means every address. Throws Error.
 [[nodiscard]] UniqueFd listen_stream(const Endpoint& local);
@@ -35,7 +49,8 @@ struct Endpoint {
 [[nodiscard]] UniqueFd accept_stream(int listener);
 
 /// Tells the peer that no more comes and waits until its kernel acknowledged every byte, which its
-/// program need not have read yet.
+/// program need not have read yet. Then the close is no longer abortive. A peer that does not read
+/// holds this up for as long as its kernel answers: only the end of the process ends that.
 [[nodiscard]] std::error_code finish_stream(int socket) noexcept;
 
 /// A UDP socket that sends to `peer`. Throws Error.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <system_error>
 
 #include <dmawire/stream.hpp>
 #include <dmawire/unique_fd.hpp>
@@ -26,6 +27,10 @@ struct CardsConnection {
       near = connect_stream({"192.0.2.2", std::to_string(local_port(listener.get()))});
     }
     far = accept_stream(listener.get());
+    // For tests of what becomes of data whose socket is closed.
+    if (const std::error_code error = set_abortive_close(near.get(), false)) {
+      throw std::system_error(error);
+    }
   }
 };
 

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <dmawire/error.hpp>
 #include <stdexcept>
+#include <string>
 
 #include "loopback.hpp"
 
@@ -83,6 +84,44 @@ TEST(Stream, SaysThatAPortIsTaken) {
               (void)listen_stream({"127.0.0.1", std::to_string(local_port(listener.get()))});
             }),
             EADDRINUSE);
+}
+
+TEST(Stream, ResetsItsConnectionWhenItIsClosedBeforeItsEnd) {
+  const UniqueFd listener = listen_stream({"127.0.0.1", "0"});
+  UniqueFd near = connect_stream({"127.0.0.1", std::to_string(local_port(listener.get()))});
+  const UniqueFd far = accept_stream(listener.get());
+  ASSERT_EQ(::write(near.get(), "hello", 5), 5);
+  near.reset();
+  char text[8];
+  EXPECT_EQ(::read(far.get(), text, sizeof(text)), 5);
+  EXPECT_EQ(::read(far.get(), text, sizeof(text)), -1) << "it looks complete";
+  EXPECT_EQ(errno, ECONNRESET);
+}
+
+TEST(Stream, EndsInOrderWhenItIsClosedAfterFinish) {
+  const UniqueFd listener = listen_stream({"127.0.0.1", "0"});
+  UniqueFd near = connect_stream({"127.0.0.1", std::to_string(local_port(listener.get()))});
+  const UniqueFd far = accept_stream(listener.get());
+  ASSERT_EQ(::write(near.get(), "hello", 5), 5);
+  EXPECT_FALSE(finish_stream(near.get()));
+  near.reset();
+  EXPECT_EQ(::write(far.get(), "answer", 6), 6) << "the connection is half open";
+  char text[8];
+  EXPECT_EQ(::read(far.get(), text, sizeof(text)), 5);
+  EXPECT_EQ(::read(far.get(), text, sizeof(text)), 0);
+}
+
+TEST(Stream, LeavesAnotherLingerTimeAlone) {
+  const Loopback connection;
+  const linger ten_seconds{.l_onoff = 1, .l_linger = 10};
+  ASSERT_EQ(
+      ::setsockopt(connection.near.get(), SOL_SOCKET, SO_LINGER, &ten_seconds, sizeof(ten_seconds)),
+      0);
+  EXPECT_FALSE(finish_stream(connection.near.get()));
+  linger now{};
+  socklen_t size = sizeof(now);
+  ASSERT_EQ(::getsockopt(connection.near.get(), SOL_SOCKET, SO_LINGER, &now, &size), 0);
+  EXPECT_EQ(now.l_linger, 10);
 }
 
 TEST(Stream, FinishReturnsOnceEverythingIsAcknowledged) {

@@ -55,6 +55,7 @@ constexpr Promise kPromises[] = {
      "BufferLifetime.OutlivesItsDeviceAndStaysCharged:Mapping.SurvivesTheDescriptor*:"
      "Uring.TheSlotKeepsTheBuffer*:Vgem.KeepsTheBufferAlive:Ending.*:"
      "Security.ANodeThatIsTakenAway*"},
+    {"S30", "SenderPath.KilledWhileItsPeerDoesNotRead*"},
     {"S13", "Mapping.AdviceToPageItOutLeavesItAlone"},
     {"S14", "Member.PinsNoMoreThanItMayLock:UserMemory.OutlivesItsProcess*"},
     {"S15", "Security.APageOfAHugeOneCountsAsItself"},

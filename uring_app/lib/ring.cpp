@@ -130,16 +130,6 @@ std::size_t Ring::register_some(const Device& device, std::span<const DmaBufRang
   return requests.size();
 }
 
-void Ring::register_files(std::span<const int> files) {
-  const int status =
-      io_uring_register_files(&ring_, files.data(), static_cast<unsigned>(files.size()));
-  if (status < 0) {
-    throw Error(-status, fmt::format("registering {} sockets with an io_uring", files.size()),
-                status == -EMFILE ? "the limit of open files is too small (ulimit -n)" : "",
-                Error::Kind::impossible);
-  }
-}
-
 io_uring_sqe* Ring::wait_for_sqe() noexcept {
   io_uring_sqe* sqe = nullptr;
   while (sqe == nullptr) {

@@ -44,9 +44,6 @@ class Ring {
   /// from 0. Throws Error. Uses the ring: nothing else may be queued or in flight.
   void register_dma_bufs(const Device& device, std::span<const DmaBufRange> ranges);
 
-  /// Makes file i of `files` the ring's fixed file i. Throws Error.
-  void register_files(std::span<const int> files);
-
   /// Room for a request; the owner never queues more than it made the ring for.
   [[nodiscard]] io_uring_sqe* next_sqe() noexcept {
     io_uring_sqe* sqe = io_uring_get_sqe(&ring_);

@@ -87,7 +87,6 @@ RingSender::RingSender(Path path, std::span<const int> sockets, FramePool& pool,
   for (std::size_t i = 0; i < sockets.size(); ++i) {
     describe(connections_[i], sockets[i]);
   }
-  ring_.register_files(sockets);
   probe_features();
   register_frames();
   set_up_calls_ = ring_.enters();
@@ -96,6 +95,7 @@ RingSender::RingSender(Path path, std::span<const int> sockets, FramePool& pool,
 /// Learns what the socket is. Frames of a datagram socket share a request only if they can be cut
 /// apart again.
 void RingSender::describe(Connection& connection, int socket) {
+  connection.socket = socket;
   connection.stream = is_stream(socket);
   set_socket_full(connection, false);
   // A request must leave room in the window for others, or each would wait for the one before.
@@ -459,17 +459,15 @@ inline void RingSender::prepare(io_uring_sqe& sqe, std::uint32_t index) noexcept
   const Connection& connection = connections_[request.connection];
   const RequestTag tag{index, request.sequence = sequence_++};
   std::uintptr_t origin = slots_.origin(request.slot);
-  const auto number = static_cast<int>(request.connection);
   if (better_copied(request)) {
-    io_uring_prep_send(&sqe, number, nullptr, 0, 0);
+    io_uring_prep_send(&sqe, connection.socket, nullptr, 0, 0);
     origin = 0;
     statistics_.copying_sends += path_ == Path::copy ? 0 : 1;
   } else {
-    io_uring_prep_send_zc(&sqe, number, nullptr, 0, 0, zero_copy_flags_);
+    io_uring_prep_send_zc(&sqe, connection.socket, nullptr, 0, 0, zero_copy_flags_);
     sqe.buf_index = static_cast<std::uint16_t>(request.slot);
     sqe.addr3 = own_notification_tags_ ? tag.pack_notification() : 0;
   }
-  sqe.flags = IOSQE_FIXED_FILE;
   sqe.user_data = tag.pack();
   sqe.msg_flags = connection.message_flags;
   if (request.range_count == 1) {

@@ -52,6 +52,9 @@ class RingSender final : public Sender, public RingHost {
   static constexpr std::uint32_t none = FrameLedger::none;
 
   struct Connection {
+    /// Never a fixed file of the ring: notifications hold the ring, and the ring its files, so a
+    /// process that is killed would leave the connection open until its peer has read everything.
+    int socket = -1;
     FrameLedger::Queue unsent;
     std::uint32_t in_flight = 0;    ///< frames named by requests that are not done
     std::uint32_t results_due = 0;  ///< requests without a result

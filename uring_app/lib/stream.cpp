@@ -131,6 +131,13 @@ void want_room(int socket, int option, int option_with_privilege) {
   }
 }
 
+bool closes_abortively(int socket) noexcept {
+  linger value{};
+  socklen_t size = sizeof(value);
+  return ::getsockopt(socket, SOL_SOCKET, SO_LINGER, &value, &size) == 0 && value.l_onoff != 0 &&
+         value.l_linger == 0;
+}
+
 int option_of(int socket, int level, int name) {
   int value = 0;
   socklen_t size = sizeof(value);
@@ -171,7 +178,19 @@ std::string Endpoint::text() const {
 }
 
 UniqueFd connect_stream(const Endpoint& peer) {
-  return connect_socket(peer, SOCK_STREAM);
+  UniqueFd socket = connect_socket(peer, SOCK_STREAM);
+  if (const std::error_code error = set_abortive_close(socket.get(), true)) {
+    throw Error(error.value(), "setting SO_LINGER on a socket");
+  }
+  return socket;
+}
+
+std::error_code set_abortive_close(int socket, bool abortive) noexcept {
+  const linger value{.l_onoff = abortive ? 1 : 0, .l_linger = 0};
+  if (::setsockopt(socket, SOL_SOCKET, SO_LINGER, &value, sizeof(value)) < 0) {
+    return {errno, std::system_category()};
+  }
+  return {};
 }
 
 UniqueFd listen_stream(const Endpoint& local) {
@@ -228,8 +247,11 @@ std::error_code finish_stream(int socket) noexcept {
         sys().ioctl(socket, SIOCOUTQ, &unacknowledged) < 0) {
       code = errno;
     }
-    if (code != 0 || unacknowledged == 0) {
+    if (code != 0) {
       return {code, std::system_category()};
+    }
+    if (unacknowledged == 0) {
+      return closes_abortively(socket) ? set_abortive_close(socket, false) : std::error_code{};
     }
     sys().poll(nullptr, 0, pause_ms);
   }
