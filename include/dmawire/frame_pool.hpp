@@ -38,6 +38,8 @@ class Frame {
   [[nodiscard]] std::span<std::byte> bytes() const noexcept;
   /// The buffer that the frame is a part of.
   [[nodiscard]] const Buffer& buffer() const noexcept;
+  /// Bytes from the beginning of the buffer to that of the frame.
+  [[nodiscard]] std::uint32_t offset() const noexcept;
 
   /// A second right to the same frame, to read it, for another party; each may hold it once. The
   /// frame is back in its pool when all are.
@@ -157,6 +159,10 @@ inline void Frame::give_back() noexcept {
 inline Frame Frame::share() const noexcept {
   ++pool_->holders_[index_];
   return Frame{pool_, index_};
+}
+
+inline std::uint32_t Frame::offset() const noexcept {
+  return pool_->place(index_).offset;
 }
 
 inline std::span<std::byte> Frame::bytes() const noexcept {

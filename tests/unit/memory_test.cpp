@@ -2,14 +2,18 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/dma-buf.h>
+#include <poll.h>
 #include <sys/mman.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <dmawire/buffer.hpp>
 #include <dmawire/cpu_access.hpp>
+#include <dmawire/device.hpp>
 #include <dmawire/error.hpp>
 #include <dmawire/exporters.hpp>
+#include <dmawire/frame_pool.hpp>
 #include <dmawire/mapping.hpp>
 #include <string>
 #include <utility>
@@ -129,24 +133,24 @@ TEST(Exporters, SayThatAKernelLacksOne) {
 
 std::vector<unsigned long> syncs;
 
+int first_answer = 0;
+
 int record_sync(int, unsigned long request, void* argument) {
   EXPECT_EQ(request, static_cast<unsigned long>(DMA_BUF_IOCTL_SYNC));
   syncs.push_back(static_cast<dma_buf_sync*>(argument)->flags);
-  if (syncs.size() == 1) {
-    errno = EINTR;  // ask again
-    return -1;
-  }
-  return 0;
+  errno = syncs.size() == 1 ? first_answer : 0;
+  return errno == 0 ? 0 : -1;
 }
 
 Buffer pretended_dma_buf() {
   return {UniqueFd{::open("/dev/null", O_RDWR | O_CLOEXEC)}, 4096, Buffer::Kind::dma_buf};
 }
 
-TEST(CpuAccess, StartsAndEndsAndAsksAgainWhenInterrupted) {
+TEST(CpuAccess, StartsAndEndsAndAsksAgainWhenToldTo) {
   FakeSys fake;
   fake->ioctl = record_sync;
   syncs.clear();
+  first_answer = EAGAIN;
   const Buffer buffer = pretended_dma_buf();
   {
     const CpuAccess access{buffer, CpuAccess::Intent::write};
@@ -155,6 +159,78 @@ TEST(CpuAccess, StartsAndEndsAndAsksAgainWhenInterrupted) {
   EXPECT_EQ(syncs, (std::vector<unsigned long>{DMA_BUF_SYNC_START | DMA_BUF_SYNC_WRITE,
                                                DMA_BUF_SYNC_START | DMA_BUF_SYNC_WRITE,
                                                DMA_BUF_SYNC_END | DMA_BUF_SYNC_WRITE}));
+}
+
+TEST(CpuAccess, IsEndedByASignalWhileItWaits) {
+  FakeSys fake;
+  fake->ioctl = record_sync;
+  syncs.clear();
+  first_answer = EINTR;
+  const Buffer buffer = pretended_dma_buf();
+  {
+    const CpuAccess access{buffer, CpuAccess::Intent::write};
+    EXPECT_EQ(access.error().value(), EINTR);
+  }
+  EXPECT_EQ(syncs.size(), 1U) << "what did not start was ended";
+  fake->poll = [](pollfd*, nfds_t, int) {
+    errno = EINTR;
+    return -1;
+  };
+  const CpuAccess access{buffer, CpuAccess::Intent::write};
+  EXPECT_EQ(access.error().value(), EINTR);
+  EXPECT_EQ(syncs.size(), 1U);
+}
+
+TEST(CpuAccess, WaitsForDevicesForAsLongAsItWasTold) {
+  FakeSys fake;
+  fake->ioctl = record_sync;
+  syncs.clear();
+  static std::vector<int> waits;
+  waits.clear();
+  fake->poll = [](pollfd* entry, nfds_t, int timeout) {
+    waits.push_back(entry->events);
+    waits.push_back(timeout);
+    return 0;
+  };
+  const Buffer buffer = pretended_dma_buf();
+  const CpuAccess writes{buffer, CpuAccess::Intent::write, std::chrono::milliseconds{0}};
+  EXPECT_EQ(writes.error().value(), ETIMEDOUT);
+  const CpuAccess reads{buffer, CpuAccess::Intent::read, std::chrono::milliseconds{0}};
+  EXPECT_EQ(reads.error().value(), ETIMEDOUT);
+  EXPECT_EQ(waits, (std::vector<int>{POLLOUT, 0, POLLIN, 0})) << "one that reads waits for writers";
+  EXPECT_TRUE(syncs.empty());
+}
+
+TEST(CpuAccess, ToAFrameSyncsThatAndWaitsForNothing) {
+  FakeSys fake;
+  static std::vector<dmawire_sync> parts;
+  parts.clear();
+  fake->open = [](const char*, int) { return ::open("/dev/null", O_RDWR | O_CLOEXEC); };
+  fake->ioctl = [](int, unsigned long request, void* argument) {
+    EXPECT_EQ(request, static_cast<unsigned long>(DMAWIRE_IOC_SYNC));
+    parts.push_back(*static_cast<dmawire_sync*>(argument));
+    return 0;
+  };
+  fake->poll = [](pollfd*, nfds_t, int) {
+    ADD_FAILURE();
+    return 0;
+  };
+  std::vector<Buffer> buffers;
+  buffers.push_back(Buffer::memfd(8192));
+  FramePool pool{std::move(buffers), 4096, 2};
+  (void)pool.take();
+  const auto frame = pool.take();
+  const Device device;
+  { const CpuAccess access{device, *frame, CpuAccess::Intent::write}; }
+  ASSERT_EQ(parts.size(), 2U);
+  EXPECT_EQ(parts[0].flags, static_cast<__u32>(DMAWIRE_SYNC_WRITE));
+  EXPECT_EQ(parts[1].flags, static_cast<__u32>(DMAWIRE_SYNC_WRITE | DMAWIRE_SYNC_END));
+  for (const dmawire_sync& part : parts) {
+    EXPECT_EQ(part.size, sizeof(part));
+    EXPECT_EQ(part.fd, frame->buffer().fd());
+    EXPECT_EQ(part.offset, 4096U);
+    EXPECT_EQ(part.length, 4096U);
+  }
 }
 
 TEST(CpuAccess, DoesNotEndWhatDidNotStart) {

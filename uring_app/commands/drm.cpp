@@ -23,6 +23,7 @@
 #include <utility>
 #include <vector>
 
+#include "access_error.hpp"
 #include "commands.hpp"
 #include "hash.hpp"
 #include "options.hpp"
@@ -147,6 +148,7 @@ void import(const DrmOptions& options, Backing backing) {
   {
     const Mapping mapping = buffer.map();
     const CpuAccess access{buffer, CpuAccess::Intent::write};
+    throw_if_none(access);
     Pattern::fill(mapping.bytes());
   }
   const DrmDevice::Handle handle = device.import(buffer);
@@ -155,6 +157,7 @@ void import(const DrmOptions& options, Backing backing) {
     const Buffer again = handle.to_buffer();
     const Mapping mapping = again.map();
     const CpuAccess access{again, CpuAccess::Intent::read};
+    throw_if_none(access);
     expect_pattern(mapping.bytes(), "what the device hands out");
   }
   if (options.json) {
@@ -189,6 +192,7 @@ Sent send_frame(FramePool& pool, std::span<const PathReport> paths, const Endpoi
   Hash hash;
   {
     const CpuAccess access{frame.buffer(), CpuAccess::Intent::read};
+    throw_if_none(access);
     hash.add(frame.bytes());
   }
   throw_if(sender->send(std::move(frame), pool.frame_length()), *sender);
@@ -220,6 +224,7 @@ void export_buffers(const DrmOptions& options) {
   FramePool pool = FramePool::one_in_each(std::move(buffers), length, 0);
   {
     const CpuAccess access{pool.buffers()[0], CpuAccess::Intent::read};
+    throw_if_none(access);
     expect_pattern(pool.bytes(0), "what the device exports");
   }
   const std::vector<PathReport> paths = probe_paths(pool);

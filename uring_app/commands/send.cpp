@@ -18,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "access_error.hpp"
 #include "commands.hpp"
 #include "hash.hpp"
 #include "input.hpp"
@@ -53,6 +54,7 @@ void pump(Input& input, FramePool& pool, Sender& sender, std::optional<Hash>& ha
     std::size_t length = 0;
     {
       const CpuAccess access{frame->buffer(), CpuAccess::Intent::write};
+      throw_if_none(access);
       length = input.fill(frame->bytes(), sender);
     }
     if (length == 0) {

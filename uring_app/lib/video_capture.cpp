@@ -224,11 +224,14 @@ class VideoCapture::Engine {
         fail(EOPNOTSUPP);
         break;
       }
+      // V4L2 leaves it to the exporter, and to us, that the CPU and the network see what is there.
+      if (accesses_[filled.index].emplace(frame.buffer(), CpuAccess::Intent::read).error()) {
+        count_damaged();
+        continue;
+      }
       failed_in_a_row_ = 0;
       ++statistics_.captured;
       statistics_.bytes += filled.length;
-      // V4L2 leaves it to the exporter, and to us, that the CPU and the network see what is there.
-      accesses_[filled.index].emplace(frame.buffer(), CpuAccess::Intent::read);
       return CapturedFrame{std::move(frame), filled.length, filled.sequence, filled.timestamp,
                            std::exchange(lost_, 0)};
     }

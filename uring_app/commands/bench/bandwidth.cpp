@@ -11,6 +11,7 @@
 #include <dmawire/mapping.hpp>
 #include <utility>
 
+#include "../access_error.hpp"
 #include "../units.hpp"
 #include "machine.hpp"
 #include "table.hpp"
@@ -75,6 +76,7 @@ class SharedMemory {
  private:
   void read() {
     const CpuAccess access{buffer_, CpuAccess::Intent::read};
+    throw_if_none(access);
     std::uint64_t sum = 0;
     for (const std::uint64_t word : words_of(mapping_)) {
       sum += word;
@@ -83,6 +85,7 @@ class SharedMemory {
   }
   void write(std::uint64_t value) {
     const CpuAccess access{buffer_, CpuAccess::Intent::write};
+    throw_if_none(access);
     std::ranges::fill(words_of(mapping_), value);
   }
 

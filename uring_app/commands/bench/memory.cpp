@@ -11,6 +11,7 @@
 #include <memory>
 #include <utility>
 
+#include "../access_error.hpp"
 #include "../units.hpp"
 #include "pattern.hpp"
 #include "proc.hpp"
@@ -48,6 +49,7 @@ void fill(FramePool& pool) {
   std::uint32_t i = 0;
   for (std::uint32_t buffer = 0; buffer < pool.buffers().size(); ++buffer) {
     const CpuAccess access{pool.buffers()[buffer], CpuAccess::Intent::write};
+    throw_if_none(access);
     for (; i < pool.size() && pool.place(i).buffer == buffer; ++i) {
       fill_pattern(pool.bytes(i), i);
     }

@@ -9,6 +9,7 @@
 #include <optional>
 #include <utility>
 
+#include "../access_error.hpp"
 #include "../input.hpp"
 #include "sharing.hpp"
 
@@ -21,7 +22,7 @@ class FileShare {
       : input_(options.file.empty() ? Input::standard_input(std::nullopt)
                                     : Input{options.file, std::nullopt}),
         most_(options.frames.value_or(std::numeric_limits<std::uint64_t>::max())),
-        pool_(make_pool(Device{}, options.backing, options.buffers,
+        pool_(make_pool(device_, options.backing, options.buffers,
                         options.size.value_or(usual_frame))),
         sharing_(options, pool_) {}
 
@@ -64,7 +65,9 @@ class FileShare {
   }
 
   std::size_t fill(const Frame& frame) {
-    const CpuAccess access{frame.buffer(), CpuAccess::Intent::write};
+    // Fences are the clients': one of them may have added any. Of what is home they are done.
+    const CpuAccess access{device_, frame, CpuAccess::Intent::write};
+    throw_if_none(access);
     return input_.fill(frame.bytes(), [this](int fd) {
       while (!sharing_.stop().caught()) {
         if (serve_until(fd)) {
@@ -88,6 +91,7 @@ class FileShare {
 
   Input input_;
   const std::uint64_t most_;
+  Device device_;
   FramePool pool_;
   Sharing sharing_;
 };
