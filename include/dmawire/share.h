@@ -35,8 +35,8 @@
  *
  * A frame is a range of a buffer. Those of a buffer are numbered consecutively
  * and announced with it. FRAMES lends frames: until the client's DONE names a
- * frame, or the client closes its end or dies, neither the owner nor a device
- * writes to it. The same frame may be lent to many clients; it returns to its
+ * frame, the client closes its end or dies, or the owner ends the connection,
+ * neither the owner nor a device writes to it. The same frame may be lent to many clients; it returns to its
  * owner when the last of them is done with it. Clients read. (Nothing keeps one
  * from writing through a descriptor that it may write through; a client is
  * trusted as far as that.)
@@ -49,10 +49,24 @@
  * counts them. Nobody waits for it.
  *
  * After END nothing is lent any more. What was lent stays as it is until the
- * client is done with it or closes; the memory itself lives as long as anybody
+ * client is done with it, closes or is late; the memory itself lives as long as anybody
  * has a descriptor or mapping of it, its owner's death included. A connection
  * that ends without END means that the owner is gone, or has been killed: what
  * was lent is then as it was, but nobody knows whether it was the last.
+ *
+ * DEADLINES
+ *
+ * A client cannot hold its owner up. It has DMAWIRE_SHARE_HELLO_SECONDS from the
+ * connection to HELLO. The owner sends what a client's socket has room for and
+ * waits with the rest, BUFFERS one message at a time; a client that has not read
+ * for DMAWIRE_SHARE_READ_SECONDS what it was sent makes room for another, if one
+ * comes when the owner has as many as it takes. From the owner's end on, all
+ * have DMAWIRE_SHARE_END_SECONDS to be done. The owner ends the connection of a
+ * client that is late, with an END (TIMED_OUT) if its socket has room for that;
+ * what it held is the owner's again.
+ *
+ * DONE says that the client's devices, too, are done with a frame. The owner waits
+ * for no fence on the dma-bufs: any client may add fences.
  *
  * VERSIONS
  *
@@ -69,6 +83,10 @@
 
 /* Most entries, and so descriptors, of a message. */
 #define DMAWIRE_SHARE_MOST_ENTRIES 64
+/* What is told under DEADLINES. */
+#define DMAWIRE_SHARE_HELLO_SECONDS 5
+#define DMAWIRE_SHARE_READ_SECONDS 10
+#define DMAWIRE_SHARE_END_SECONDS 10
 /* Most buffers and frames of an owner. */
 #define DMAWIRE_SHARE_MOST_BUFFERS 4096
 #define DMAWIRE_SHARE_MOST_FRAMES 16384
@@ -104,6 +122,7 @@ enum dmawire_share_type {
  * @DMAWIRE_SHARE_BROKEN: the client broke a rule
  * @DMAWIRE_SHARE_NO_DESCRIPTORS: the kernel refused to pass descriptors on: the
  *	owner's limit of open files (RLIMIT_NOFILE) bounds those on their way
+ * @DMAWIRE_SHARE_TIMED_OUT: the client was late
  */
 enum dmawire_share_reason {
 	DMAWIRE_SHARE_FINISHED = 0,
@@ -112,6 +131,7 @@ enum dmawire_share_reason {
 	DMAWIRE_SHARE_UNSPOKEN = 3,
 	DMAWIRE_SHARE_BROKEN = 4,
 	DMAWIRE_SHARE_NO_DESCRIPTORS = 5,
+	DMAWIRE_SHARE_TIMED_OUT = 6,
 };
 
 /**

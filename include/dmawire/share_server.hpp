@@ -17,7 +17,7 @@ namespace dmawire {
 struct ShareStatistics {
   std::uint64_t clients = 0;    ///< that were introduced to the buffers
   std::uint64_t refused = 0;    ///< that came when there was no room, or spoke another version
-  std::uint64_t dropped = 0;    ///< that broke a rule of the protocol
+  std::uint64_t dropped = 0;    ///< that broke a rule of the protocol, or were late
   std::uint64_t published = 0;  ///< frames
   std::uint64_t bytes = 0;      ///< of those
   std::uint64_t unseen = 0;     ///< of those: lent to nobody
@@ -33,7 +33,8 @@ struct ShareStatistics {
 /// pool when nobody holds it any more: each client has said so, or has gone, of which the kernel
 /// tells. A client that holds its share of the pool is lent no more until it gives some back; the
 /// shares are such that all clients together leave as many frames to the owner as to one of them,
-/// so that no client, however slow, stops the owner or the others.
+/// so that no client, however slow, stops the owner or the others. Clients that are silent, do not
+/// read or never end are held to the deadlines of share.h: a timer that is part of fd() sees to it.
 ///
 ///     ShareServer server{"/run/frames", pool, 8};
 ///     for (;;) {
@@ -47,6 +48,10 @@ struct ShareStatistics {
 /// Not thread-safe. After construction nothing throws or waits, whatever clients do.
 class ShareServer {
  public:
+  /// Connections that may be there without having said hello. One more, and the oldest goes: they
+  /// take no client's place.
+  static constexpr std::uint32_t most_newcomers = 16;
+
   /// Listens at `path` in the file system; whoever may write to that file can connect. What a
   /// killed owner has left there is replaced. The pool must outlive the server. Throws Error: also
   /// if there are not more frames than clients, or more of anything than share.h allows.
@@ -66,20 +71,22 @@ class ShareServer {
   void publish(CapturedFrame frame) noexcept;
   /// Whether a client is there that could be lent a frame.
   [[nodiscard]] bool wanted() const noexcept;
-  /// Takes in what clients have sent, new ones too, and sends them what is due.
+  /// Takes in what clients have sent, new ones too, and sends them what is due. Does a bounded part
+  /// of that, however much there is: at most 16 connections, and 64 messages of each of 32 clients.
   void serve() noexcept;
-  /// Can be read (poll, epoll, io_uring) when serve() has something to do.
+  /// Can be read (poll, epoll, io_uring) when serve() has something to do, or more of it.
   [[nodiscard]] int fd() const noexcept;
 
   /// Nothing is published and nobody comes any more: tells the clients, with serve(), behind what
-  /// they are still to get.
+  /// they are still to get. DMAWIRE_SHARE_END_SECONDS later serve() parts with all that are left.
   void end(dmawire_share_reason reason) noexcept;
 
-  /// Clients that are there.
+  /// Clients that are there and have said hello.
   [[nodiscard]] std::uint32_t clients() const noexcept;
   /// What they hold, counted for each.
   [[nodiscard]] std::uint64_t held() const noexcept;
-  /// Whether all that were introduced know of the end and hold nothing.
+  /// Whether all that said hello know of the end and hold nothing. With serve() it comes about
+  /// within DMAWIRE_SHARE_END_SECONDS of end().
   [[nodiscard]] bool all_home() const noexcept;
   [[nodiscard]] const ShareStatistics& statistics() const noexcept;
 

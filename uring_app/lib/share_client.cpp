@@ -400,6 +400,8 @@ std::string_view describe(dmawire_share_reason reason) noexcept {
       return "it says that we broke a rule of the protocol";
     case DMAWIRE_SHARE_NO_DESCRIPTORS:
       return "it could not hand its buffers over, its limit of open files may be too small";
+    case DMAWIRE_SHARE_TIMED_OUT:
+      return "it says that we did not read, or were not done, in time";
   }
   return "it does not say why";
 }

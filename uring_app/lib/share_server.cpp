@@ -6,11 +6,13 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <optional>
 #include <span>
 #include <utility>
@@ -20,12 +22,22 @@
 #include <dmawire/packet_socket.hpp>
 
 #include "share_message.hpp"
+#include "sys.hpp"
 
 namespace dmawire {
 namespace {
 
-/// Messages of one client that are read before others have their turn.
+using Clock = std::chrono::steady_clock;
+
+/// What one call of serve() does at most: so many descriptors that are ready, messages of each, and
+/// connections.
+constexpr std::size_t most_ready = 32;
 constexpr int most_in_a_row = 64;
+constexpr int most_accepted = 16;
+
+constexpr std::chrono::seconds time_to_greet{DMAWIRE_SHARE_HELLO_SECONDS};
+constexpr std::chrono::seconds time_to_read{DMAWIRE_SHARE_READ_SECONDS};
+constexpr std::chrono::seconds time_to_end{DMAWIRE_SHARE_END_SECONDS};
 
 FramePool& checked(FramePool& pool, std::uint32_t most_clients) {
   if (pool.buffers().size() > DMAWIRE_SHARE_MOST_BUFFERS ||
@@ -58,10 +70,12 @@ class ShareServer::Engine {
       : pool_(checked(pool, most_clients)),
         path_(std::move(path)),
         epoll_(::epoll_create1(EPOLL_CLOEXEC)),
+        timer_(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)),
         most_held_(pool.size() / (most_clients + 1)),
         clients_(most_clients) {
-    if (!epoll_.valid()) {
-      throw Error(errno, "creating an epoll instance");
+    if (!epoll_.valid() || !timer_.valid() ||
+        !watch(EPOLL_CTL_ADD, timer_.get(), EPOLLIN, timer_number)) {
+      throw Error(errno, "creating an epoll instance with a timer");
     }
     describe_buffers();
     for (Client& client : clients_) {
@@ -80,11 +94,20 @@ class ShareServer::Engine {
   ~Engine() { stop_listening(); }
 
   void add(UniqueFd socket) noexcept {
-    const auto free = std::find_if(clients_.begin(), clients_.end(), [](const Client& client) {
-      return client.state == Client::State::absent;
-    });
-    const auto number = static_cast<std::uint32_t>(free - clients_.begin());
-    if (free == clients_.end() || !watch(EPOLL_CTL_ADD, socket.get(), EPOLLIN, number)) {
+    auto place = std::find_if(newcomers_.begin(), newcomers_.end(),
+                              [](const Newcomer& one) { return !one.socket.valid(); });
+    if (place == newcomers_.end()) {
+      // Perhaps some have said hello by now.
+      for (Newcomer& newcomer : newcomers_) {
+        listen_to(newcomer);
+      }
+      place = std::min_element(newcomers_.begin(), newcomers_.end(), comes_before);
+      if (place->socket.valid()) {
+        turn_away(*place, DMAWIRE_SHARE_FULL);
+      }
+    }
+    const auto number = first_newcomer + static_cast<std::uint32_t>(place - newcomers_.begin());
+    if (!watch(EPOLL_CTL_ADD, socket.get(), EPOLLIN, number)) {
       ++statistics_.refused;
       say_end(socket.get(), DMAWIRE_SHARE_FULL, 0);
       return;
@@ -92,12 +115,9 @@ class ShareServer::Engine {
     // What it does not read must be little: descriptors on their way count against our user.
     constexpr int room = share::longest;
     ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
-    free->socket = std::move(socket);
-    free->state = Client::State::unknown;
-    free->buffers_told = 0;
-    free->welcomed = false;
-    free->blocked = false;
-    free->skipped = 0;
+    place->socket = std::move(socket);
+    place->since = sys().now();
+    set_timer();
   }
 
   void publish(CapturedFrame captured) noexcept {
@@ -126,7 +146,8 @@ class ShareServer::Engine {
         continue;
       }
       told.skipped = std::exchange(client.skipped, 0);
-      client.leases[id].emplace(captured.frame.share());
+      client.leases[id].frame.emplace(captured.frame.share());
+      client.leases[id].told = false;
       client.untold.push_back(told);
       ++client.held;
       ++held_;
@@ -143,33 +164,34 @@ class ShareServer::Engine {
   }
 
   void serve() noexcept {
+    part_with_the_late();
     for (Client& client : clients_) {
       send_due(client);
     }
-    std::array<epoll_event, 32> events;
+    std::array<epoll_event, most_ready> events;
     const int count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), 0);
     const std::size_t ready = count > 0 ? static_cast<std::size_t>(count) : 0;
     for (const epoll_event& event : std::span{events}.first(ready)) {
       const std::uint32_t number = event.data.u32;
       if (number == listener_number) {
-        accept_all();
-        continue;
-      }
-      Client& client = clients_[number];
-      if ((event.events & EPOLLOUT) != 0) {
-        client.blocked = false;
-        watch(EPOLL_CTL_MOD, client.socket.get(), EPOLLIN, number);
-        send_due(client);
-      }
-      if ((event.events & ~EPOLLOUT) != 0) {
-        take_in(client);
+        accept_some();
+      } else if (number == timer_number) {
+        // It may have run out since we looked: it is set anew, and then runs out at once.
+        timer_set_to_ = Clock::time_point::min();
+      } else if (number >= first_newcomer) {
+        listen_to(newcomers_[number - first_newcomer]);
+      } else {
+        attend_to(clients_[number], event.events);
       }
     }
+    set_timer();
   }
 
   void end(dmawire_share_reason reason) noexcept {
     ended_ = reason;
+    deadline_ = sys().now() + time_to_end;
     stop_listening();
+    set_timer();
   }
 
   [[nodiscard]] int fd() const noexcept { return epoll_.get(); }
@@ -181,20 +203,31 @@ class ShareServer::Engine {
   [[nodiscard]] std::uint64_t held() const noexcept { return held_; }
   [[nodiscard]] bool all_home() const noexcept {
     return held_ == 0 && std::all_of(clients_.begin(), clients_.end(), [](const Client& client) {
-             return client.state == Client::State::absent ||
-                    client.state == Client::State::unknown ||
-                    client.state == Client::State::leaving;
+             return client.state == Client::State::absent || client.state == Client::State::leaving;
            });
   }
   [[nodiscard]] const ShareStatistics& statistics() const noexcept { return statistics_; }
 
  private:
-  static constexpr std::uint32_t listener_number = ~std::uint32_t{0};
+  /// What epoll calls them: clients by their index, and
+  static constexpr std::uint32_t first_newcomer = 1U << 16;
+  static constexpr std::uint32_t listener_number = 1U << 17;
+  static constexpr std::uint32_t timer_number = listener_number + 1;
+
+  /// A connection on which nobody has said hello.
+  struct Newcomer {
+    UniqueFd socket;
+    Clock::time_point since;
+  };
+
+  struct Lease {
+    std::optional<Frame> frame;
+    bool told = false;  ///< whether the client can know of it
+  };
 
   struct Client {
     enum class State {
       absent,
-      unknown,      ///< it has not said hello
       introducing,  ///< it is being told of the buffers
       receiving,
       leaving,  ///< it has been told that this is the end, and may hold frames
@@ -206,9 +239,10 @@ class ShareServer::Engine {
     std::uint32_t skipped = 0;       ///< since the last one that it was lent
     std::uint32_t buffers_told = 0;  ///< while introducing
     bool welcomed = false;
-    bool blocked = false;                      ///< its socket has no room
-    std::vector<std::optional<Frame>> leases;  ///< by frame
-    std::vector<dmawire_share_frame> untold;   ///< of those that it holds
+    bool blocked = false;  ///< it has to read before it is sent more
+    Clock::time_point blocked_since;
+    std::vector<Lease> leases;                ///< by frame
+    std::vector<dmawire_share_frame> untold;  ///< of those that it holds
   };
 
   void describe_buffers() {
@@ -234,8 +268,9 @@ class ShareServer::Engine {
     return ::epoll_ctl(epoll_.get(), operation, fd, &event) == 0;
   }
 
-  void accept_all() noexcept {
-    for (;;) {
+  /// The rest wakes us again.
+  void accept_some() noexcept {
+    for (int left = most_accepted; left > 0; --left) {
       UniqueFd socket{::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC)};
       if (socket.valid()) {
         add(std::move(socket));
@@ -251,6 +286,141 @@ class ShareServer::Engine {
       }
       return;
     }
+  }
+
+  /// Whose place is free goes first, then who has been there the longest.
+  static bool comes_before(const Newcomer& one, const Newcomer& other) noexcept {
+    return one.socket.valid() != other.socket.valid() ? !one.socket.valid()
+                                                      : one.since < other.since;
+  }
+
+  void turn_away(Newcomer& newcomer, dmawire_share_reason reason) noexcept {
+    ++(reason == DMAWIRE_SHARE_BROKEN || reason == DMAWIRE_SHARE_TIMED_OUT ? statistics_.dropped
+                                                                           : statistics_.refused);
+    say_end(newcomer.socket.get(), reason, 0);
+    newcomer.socket.reset();
+  }
+
+  void listen_to(Newcomer& newcomer) noexcept {
+    if (!newcomer.socket.valid()) {
+      return;
+    }
+    const int code =
+        incoming_.receive(newcomer.socket.get(), share::Incoming::Descriptors::none).value();
+    if (code == EAGAIN) {
+      return;
+    }
+    if (code != 0 && code != EPROTO) {
+      newcomer.socket.reset();
+    } else if (code == 0 && incoming_.type() == DMAWIRE_SHARE_HELLO) {
+      take_hello(newcomer);
+    } else {
+      turn_away(newcomer, DMAWIRE_SHARE_BROKEN);
+    }
+  }
+
+  void take_hello(Newcomer& newcomer) noexcept {
+    const auto hello = incoming_.as<dmawire_share_hello>();
+    if (hello.magic != DMAWIRE_SHARE_MAGIC || hello.flags != 0) {
+      turn_away(newcomer, DMAWIRE_SHARE_BROKEN);
+    } else if (hello.version == 0) {
+      turn_away(newcomer, DMAWIRE_SHARE_UNSPOKEN);
+    } else if (Client* const client = find_place();
+               client == nullptr ||
+               !watch(EPOLL_CTL_MOD, newcomer.socket.get(), EPOLLIN, number_of(*client))) {
+      turn_away(newcomer, DMAWIRE_SHARE_FULL);
+    } else {
+      client->socket = std::move(newcomer.socket);
+      client->state = Client::State::introducing;
+      client->most_held = hello.hold == 0 ? most_held_ : std::min(hello.hold, most_held_);
+      client->buffers_told = 0;
+      client->welcomed = false;
+      client->blocked = false;
+      client->skipped = 0;
+      send_due(*client);
+    }
+  }
+
+  /// A free place, or that of a client that does not read.
+  Client* find_place() noexcept {
+    const auto free = std::find_if(clients_.begin(), clients_.end(), [](const Client& client) {
+      return client.state == Client::State::absent;
+    });
+    if (free != clients_.end()) {
+      return &*free;
+    }
+    const auto deaf = std::min_element(
+        clients_.begin(), clients_.end(), [](const Client& one, const Client& other) {
+          return one.blocked != other.blocked ? one.blocked
+                                              : one.blocked_since < other.blocked_since;
+        });
+    if (!deaf->blocked || sys().now() < deaf->blocked_since + time_to_read) {
+      return nullptr;
+    }
+    drop(*deaf, DMAWIRE_SHARE_TIMED_OUT);
+    return &*deaf;
+  }
+
+  void part_with_the_late() noexcept {
+    const Clock::time_point now = sys().now();
+    for (Newcomer& newcomer : newcomers_) {
+      if (newcomer.socket.valid() && now >= newcomer.since + time_to_greet) {
+        listen_to(newcomer);  // it may have come in time
+        if (newcomer.socket.valid()) {
+          turn_away(newcomer, DMAWIRE_SHARE_TIMED_OUT);
+        }
+      }
+    }
+    if (!ended_ || now < deadline_) {
+      return;
+    }
+    for (Client& client : clients_) {
+      if (client.state != Client::State::absent) {
+        drop(client, DMAWIRE_SHARE_TIMED_OUT);
+      }
+    }
+  }
+
+  /// Has us woken when the next one is late.
+  void set_timer() noexcept {
+    Clock::time_point next = Clock::time_point::max();
+    for (const Newcomer& newcomer : newcomers_) {
+      if (newcomer.socket.valid()) {
+        next = std::min(next, newcomer.since + time_to_greet);
+      }
+    }
+    if (ended_ && clients() > 0) {
+      next = std::min(next, deadline_);
+    }
+    if (next == timer_set_to_) {
+      return;
+    }
+    timer_set_to_ = next;
+    itimerspec time{};  // none
+    if (next != Clock::time_point::max()) {
+      const auto since_boot = next.time_since_epoch();
+      const auto seconds = std::chrono::floor<std::chrono::seconds>(since_boot);
+      time.it_value = {.tv_sec = seconds.count(), .tv_nsec = (since_boot - seconds).count()};
+    }
+    ::timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME, &time, nullptr);
+  }
+
+  void attend_to(Client& client, std::uint32_t events) noexcept {
+    if ((events & EPOLLOUT) != 0) {
+      client.blocked = false;
+      watch(EPOLL_CTL_MOD, client.socket.get(), EPOLLIN, number_of(client));
+      send_due(client);
+    }
+    if ((events & ~std::uint32_t{EPOLLOUT}) != 0) {
+      take_in(client);
+    }
+  }
+
+  /// It is sent more when it has read what it was sent.
+  void wait_for(Client& client) noexcept {
+    client.blocked = true;
+    client.blocked_since = sys().now();
+    watch(EPOLL_CTL_MOD, client.socket.get(), EPOLLIN | EPOLLOUT, number_of(client));
   }
 
   void stop_listening() noexcept {
@@ -291,8 +461,7 @@ class ShareServer::Engine {
       case 0:
         return true;
       case EAGAIN:
-        client.blocked = true;
-        watch(EPOLL_CTL_MOD, client.socket.get(), EPOLLIN | EPOLLOUT, number_of(client));
+        wait_for(client);
         return false;
       case ETOOMANYREFS:
       case EMFILE:
@@ -329,7 +498,9 @@ class ShareServer::Engine {
       return false;
     }
     client.buffers_told = next;
-    if (next == descriptions_.size()) {
+    if (next < descriptions_.size()) {
+      wait_for(client);  // of its descriptors no more are to be on their way
+    } else {
       client.state = Client::State::receiving;
       ++statistics_.clients;
     }
@@ -344,6 +515,9 @@ class ShareServer::Engine {
     }
     if (!send(client, message)) {
       return false;
+    }
+    for (auto told = client.untold.begin(); told != next; ++told) {
+      client.leases[told->id].told = true;
     }
     client.untold.erase(client.untold.begin(), next);
     return true;
@@ -369,64 +543,38 @@ class ShareServer::Engine {
       }
       if (code != 0 && code != EPROTO) {
         part_with(client);
-      } else if (code == 0 && incoming_.type() == DMAWIRE_SHARE_HELLO) {
-        take_hello(client);
       } else if (code == 0 && incoming_.type() == DMAWIRE_SHARE_DONE) {
         take_back(client);
       } else {
-        drop(client);
+        drop(client, DMAWIRE_SHARE_BROKEN);
       }
     }
-  }
-
-  void take_hello(Client& client) noexcept {
-    const auto hello = incoming_.as<dmawire_share_hello>();
-    if (client.state != Client::State::unknown || hello.magic != DMAWIRE_SHARE_MAGIC ||
-        hello.flags != 0) {
-      drop(client);
-      return;
-    }
-    if (hello.version == 0) {
-      ++statistics_.refused;
-      say_end(client.socket.get(), DMAWIRE_SHARE_UNSPOKEN, 0);
-      part_with(client);
-      return;
-    }
-    client.most_held = hello.hold == 0 ? most_held_ : std::min(hello.hold, most_held_);
-    client.state = Client::State::introducing;
-    send_due(client);
   }
 
   void take_back(Client& client) noexcept {
     for (std::uint32_t i = 0; i < incoming_.count(); ++i) {
       const auto id = incoming_.entry<__u32>(i);
-      if (id >= pool_.size() || !client.leases[id] || is_untold(client, id)) {
-        drop(client);
+      if (id >= pool_.size() || !client.leases[id].frame || !client.leases[id].told) {
+        drop(client, DMAWIRE_SHARE_BROKEN);
         return;
       }
-      client.leases[id].reset();
+      client.leases[id].frame.reset();
       --client.held;
       --held_;
       ++statistics_.returned;
     }
   }
 
-  /// Whether it holds a frame that it cannot know of.
-  static bool is_untold(const Client& client, std::uint32_t id) noexcept {
-    return std::any_of(client.untold.begin(), client.untold.end(),
-                       [id](const dmawire_share_frame& frame) { return frame.id == id; });
-  }
-
-  void drop(Client& client) noexcept {
+  void drop(Client& client, dmawire_share_reason reason) noexcept {
     ++statistics_.dropped;
-    say_end(client.socket.get(), DMAWIRE_SHARE_BROKEN, client.skipped);
+    say_end(client.socket.get(), reason, client.skipped);
     part_with(client);
   }
 
   /// Takes back what it held.
   void part_with(Client& client) noexcept {
-    for (std::optional<Frame>& lease : client.leases) {
-      lease.reset();
+    for (Lease& lease : client.leases) {
+      lease.frame.reset();
     }
     statistics_.reclaimed += client.held;
     held_ -= std::exchange(client.held, 0);
@@ -442,14 +590,18 @@ class ShareServer::Engine {
   FramePool& pool_;
   const std::string path_;
   UniqueFd epoll_;
+  UniqueFd timer_;
+  Clock::time_point timer_set_to_ = Clock::time_point::max();
   UniqueFd listener_;
   std::pair<dev_t, ino_t> place_;  ///< of the listener's name
   UniqueFd spare_;                 ///< a descriptor to have one when there are no more
   const std::uint32_t most_held_;
   std::vector<dmawire_share_buffer> descriptions_;
+  std::array<Newcomer, most_newcomers> newcomers_;
   std::vector<Client> clients_;
   share::Incoming incoming_;
   std::optional<dmawire_share_reason> ended_;
+  Clock::time_point deadline_;  ///< of the end
   std::uint64_t held_ = 0;
   ShareStatistics statistics_;
 };

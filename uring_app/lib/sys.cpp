@@ -37,6 +37,7 @@ Sys& sys() noexcept {
       .sendmsg = ::sendmsg,
       .recvmsg = ::recvmsg,
       .poll = ::poll,
+      .now = std::chrono::steady_clock::now,
       .ring_init = ::io_uring_queue_init_params,
       .ring_register_buffers = ::io_uring_register_buffers,
       .ring_submit_and_wait = ::io_uring_submit_and_wait,

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstddef>
 
 namespace dmawire {
@@ -22,6 +23,7 @@ struct Sys {
   ssize_t (*sendmsg)(int socket, const msghdr* message, int flags);
   ssize_t (*recvmsg)(int socket, msghdr* message, int flags);
   int (*poll)(pollfd* fds, nfds_t count, int timeout_ms);
+  std::chrono::steady_clock::time_point (*now)();
   int (*ring_init)(unsigned entries, io_uring* ring, io_uring_params* params);
   int (*ring_register_buffers)(io_uring* ring, const iovec* buffers, unsigned count);
   int (*ring_submit_and_wait)(io_uring* ring, unsigned wait_for);

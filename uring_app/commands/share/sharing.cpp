@@ -26,11 +26,16 @@ void Sharing::finish(dmawire_share_reason reason) {
     fmt::print(stderr, "waiting for {} clients that hold {} frames\n", server_.clients(),
                server_.held());
   }
+  const std::uint64_t dropped = server_.statistics().dropped;
   while (!server_.all_home() && (stopped || !stop_.caught())) {
     std::array<pollfd, 2> entries{{{.fd = server_.fd(), .events = POLLIN, .revents = 0},
                                    {.fd = stop_.fd(), .events = POLLIN, .revents = 0}}};
     ::poll(entries.data(), entries.size(), -1);
     server_.serve();
+  }
+  if (const std::uint64_t late = server_.statistics().dropped - dropped; late > 0) {
+    fmt::print(stderr, "note: {} clients were not done in time; what they hold stays as it is\n",
+               late);
   }
 }
 
