@@ -331,10 +331,10 @@ struct dmawire_info {
  *
  * DMAWIRE_BACKING_MEMFD: @memfd is a memfd, of huge pages or not, that is open for
  * reading and sealed with F_SEAL_SHRINK (EPERM), and as long as @start and @length,
- * rounded up, say (EINVAL). What of it has no memory yet gets some (ENOMEM); huge
- * pages must be there already, by fallocate(2) for instance (ENOMEM). @flags is 0,
- * @node -1. Unless @direction is DMAWIRE_TO_DEVICE and @fd_flags O_RDONLY, the
- * memfd must be open for writing and not sealed against it (EACCES), and F_SEAL_WRITE
+ * rounded up, say (EINVAL). What of it has no memory yet gets some (ENOMEM), and that
+ * and pages that fallocate(2) has only reserved are zeroed; huge pages must be there
+ * already, by fallocate(2) for instance (ENOMEM). @flags is 0, @node -1. Unless
+ * @direction is DMAWIRE_TO_DEVICE and @fd_flags O_RDONLY, the memfd must be open for writing and not sealed against it (EACCES), and F_SEAL_WRITE
  * cannot be added while the buffer lives. If they are, no device can be made to write
  * to the buffer either: mapping it for that fails with EACCES.
  *

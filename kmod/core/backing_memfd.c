@@ -60,7 +60,7 @@ static int dmawire_backing_memfd_init(struct dmawire_buffer *buffer,
 	return 0;
 }
 
-/* What may not be done to it any more, or an error if that cannot be said. */
+/* F_SEAL_* bits, or -EINVAL if the file is no memfd. */
 static int get_seals(struct file *file)
 {
 	if (shmem_file(file))
@@ -90,21 +90,33 @@ static int check_file(struct file *file, bool writable)
 /*
  * Huge pages that are not there yet would be allocated by pinning, and 6.12 loses
  * count of those that are reserved then: the memfd could not be mapped any more.
- * With the inode locked none that is there goes away.
+ * Kernels that do not clear them leave PG_uptodate unset. With the inode locked
+ * none that is there goes away.
  */
 static bool lacks_huge_pages(const struct dmawire_buffer *buffer, struct file *file)
 {
 	const u64 size = file_inode(file)->i_sb->s_blocksize;
 	struct folio *folio;
+	bool is_there = true;
 
 	for (u64 at = ALIGN_DOWN(buffer->start, size);
-	     at < buffer->start + buffer->length; at += size) {
+	     is_there && at < buffer->start + buffer->length; at += size) {
 		folio = filemap_get_folio(file->f_mapping, at >> PAGE_SHIFT);
 		if (IS_ERR(folio))
 			return true;
+		is_there = folio_test_uptodate(folio);
 		folio_put(folio);
 	}
-	return false;
+	return !is_there;
+}
+
+/* The first page of the folio after the one that page @i is in. */
+static unsigned long next_folio(const struct dmawire_buffer *buffer, unsigned long i)
+{
+	struct page *page = dmawire_buffer_page(buffer, i);
+	struct folio *folio = page_folio(page);
+
+	return i + folio_nr_pages(folio) - folio_page_idx(folio, page);
 }
 
 /* Each folio has one pin, however many of its pages are ours. */
@@ -114,9 +126,8 @@ static void unpin(struct dmawire_buffer *buffer, unsigned long nr_pages)
 
 	for (unsigned long i = 0; i < nr_pages; i = next) {
 		struct page *page = dmawire_buffer_page(buffer, i);
-		struct folio *folio = page_folio(page);
 
-		next = i + folio_nr_pages(folio) - folio_page_idx(folio, page);
+		next = next_folio(buffer, i);
 		unpin_user_pages_dirty_lock(&page, 1, !buffer->read_only);
 		cond_resched();
 	}
@@ -164,21 +175,69 @@ static int pin(struct dmawire_buffer *buffer, struct file *file)
 	return 0;
 }
 
+/*
+ * fallocate(2) leaves PG_uptodate of shmem pages unset: they hold what was in memory
+ * before, and the first page fault would clear them together with what a device has
+ * written by then. Reading them clears them now, and sets PG_uptodate for good: they
+ * are pinned, and the inode lock keeps fallocate(2) from undoing or replacing them.
+ */
+static int make_uptodate(struct dmawire_buffer *buffer, struct file *file)
+{
+	const pgoff_t start = buffer->start >> PAGE_SHIFT;
+	struct folio *folio;
+
+	for (unsigned long i = 0; i < buffer->nr_pages; i = next_folio(buffer, i)) {
+		cond_resched();
+		if (folio_test_uptodate(page_folio(dmawire_buffer_page(buffer, i))))
+			continue;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		folio = shmem_read_folio(file->f_mapping, start + i);
+		if (IS_ERR(folio))
+			return PTR_ERR(folio);
+		folio_put(folio);
+	}
+	return 0;
+}
+
+static int check_range(struct dmawire_buffer *buffer, struct file *file)
+{
+	int ret;
+
+	ret = check_file(file, !buffer->read_only);
+	if (ret)
+		return ret;
+	if (buffer->start + buffer->length > i_size_read(file_inode(file)))
+		return -EINVAL;
+	if (is_file_hugepages(file) && lacks_huge_pages(buffer, file))
+		return -ENOMEM;
+	return 0;
+}
+
+static int pin_range(struct dmawire_buffer *buffer, struct file *file)
+{
+	int ret;
+
+	ret = pin(buffer, file);
+	if (ret || is_file_hugepages(file))
+		return ret;
+
+	ret = make_uptodate(buffer, file);
+	if (ret)
+		unpin(buffer, buffer->nr_pages);
+	return ret;
+}
+
 static int pin_file(struct dmawire_buffer *buffer)
 {
 	struct file *file = buffer->file;
-	struct inode *inode = file_inode(file);
 	int ret;
 
-	inode_lock_shared(inode);
-	ret = check_file(file, !buffer->read_only);
-	if (!ret && buffer->start + buffer->length > i_size_read(inode))
-		ret = -EINVAL;
-	if (!ret && is_file_hugepages(file) && lacks_huge_pages(buffer, file))
-		ret = -ENOMEM;
+	inode_lock_shared(file_inode(file));
+	ret = check_range(buffer, file);
 	if (!ret)
-		ret = pin(buffer, file);
-	inode_unlock_shared(inode);
+		ret = pin_range(buffer, file);
+	inode_unlock_shared(file_inode(file));
 	return ret;
 }
 
