@@ -334,9 +334,14 @@ struct dmawire_info {
  * rounded up, say (EINVAL). What of it has no memory yet gets some (ENOMEM), and that
  * and pages that fallocate(2) has only reserved are zeroed; huge pages must be there
  * already, by fallocate(2) for instance (ENOMEM). @flags is 0, @node -1. Unless
- * @direction is DMAWIRE_TO_DEVICE and @fd_flags O_RDONLY, the memfd must be open for writing and not sealed against it (EACCES), and F_SEAL_WRITE
- * cannot be added while the buffer lives. If they are, no device can be made to write
- * to the buffer either: mapping it for that fails with EACCES.
+ * @direction is DMAWIRE_TO_DEVICE and @fd_flags O_RDONLY, the memfd must be open for
+ * writing and not sealed against it (EACCES), and the buffer counts as a writable
+ * mapping of the memfd: while it lives F_SEAL_WRITE cannot be added (EBUSY), even if
+ * holes have been punched over all of its range. F_SEAL_FUTURE_WRITE can: the dma-buf
+ * can then no longer be mapped for writing (mmap(2) fails with EPERM), while mappings
+ * that exist, devices and slots may write on. If @direction and @fd_flags are those,
+ * no device can be made to write to the buffer either: mapping it for that fails with
+ * EACCES.
  *
  * The buffer keeps the memfd, which may be closed; it goes on to show the same
  * memory, and so do mappings of the dma-buf, which are mappings of the memfd. A hole

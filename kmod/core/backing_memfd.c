@@ -75,7 +75,7 @@ static int check_file(struct file *file, bool writable)
 	const fmode_t mode = writable ? FMODE_READ | FMODE_WRITE : FMODE_READ;
 	int seals = get_seals(file);
 
-	/* Until it is pinned, and then none that forbids writing can be added. */
+	/* F_ADD_SEALS waits until the buffer counts as a writable mapping. */
 	lockdep_assert_held(&file_inode(file)->i_rwsem);
 
 	if (seals < 0)
@@ -214,6 +214,23 @@ static int check_range(struct dmawire_buffer *buffer, struct file *file)
 	return 0;
 }
 
+/*
+ * A writable buffer counts as a writable mapping of the memfd. Pins alone do not keep
+ * F_SEAL_WRITE away: pages that a hole was punched over are not the memfd's any more.
+ */
+static int map_writable(struct dmawire_buffer *buffer)
+{
+	if (buffer->read_only)
+		return 0;
+	return mapping_map_writable(buffer->file->f_mapping) ? -EACCES : 0;
+}
+
+static void unmap_writable(struct dmawire_buffer *buffer)
+{
+	if (!buffer->read_only)
+		mapping_unmap_writable(buffer->file->f_mapping);
+}
+
 static int pin_range(struct dmawire_buffer *buffer, struct file *file)
 {
 	int ret;
@@ -235,8 +252,15 @@ static int pin_file(struct dmawire_buffer *buffer)
 
 	inode_lock_shared(file_inode(file));
 	ret = check_range(buffer, file);
-	if (!ret)
-		ret = pin_range(buffer, file);
+	if (ret)
+		goto out_unlock;
+	ret = map_writable(buffer);
+	if (ret)
+		goto out_unlock;
+	ret = pin_range(buffer, file);
+	if (ret)
+		unmap_writable(buffer);
+out_unlock:
 	inode_unlock_shared(file_inode(file));
 	return ret;
 }
@@ -259,6 +283,7 @@ static int dmawire_backing_memfd_alloc(struct dmawire_buffer *buffer,
 static void dmawire_backing_memfd_free(struct dmawire_buffer *buffer)
 {
 	unpin(buffer, buffer->nr_pages);
+	unmap_writable(buffer);
 	dmawire_memlock_uncharge(&buffer->memlock);
 }
 
@@ -270,6 +295,13 @@ static int dmawire_backing_memfd_mmap(struct dmawire_buffer *buffer,
 	/* Of huge pages only whole ones can be mapped. */
 	if (!IS_ALIGNED(vma->vm_start | vma->vm_end | offset, buffer->granule))
 		return -EINVAL;
+
+	/* Added since the buffer was created: mmap(2) of the memfd does the same. */
+	if (get_seals(buffer->file) & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) {
+		if (vma->vm_flags & VM_WRITE)
+			return -EPERM;
+		vm_flags_clear(vma, VM_MAYWRITE);
+	}
 
 	vma->vm_pgoff = offset >> PAGE_SHIFT;
 	vma_set_file(vma, buffer->file);

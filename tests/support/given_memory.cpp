@@ -93,12 +93,12 @@ int create_error(int device, const dmawire_create& request) {
   return error;
 }
 
-AlignedMapping::AlignedMapping(int fd, size_t length, size_t alignment, off_t offset)
+AlignedMapping::AlignedMapping(int fd, size_t length, size_t alignment, off_t offset,
+                               int protection)
     : reserved_(-1, length + alignment, 0, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE) {
   const auto begin = reinterpret_cast<uintptr_t>(reserved_.data());
   void* const place = reserved_.bytes().data() + (alignment - begin % alignment) % alignment;
-  if (mmap(place, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, offset) ==
-      MAP_FAILED) {
+  if (mmap(place, length, protection, MAP_SHARED | MAP_FIXED, fd, offset) == MAP_FAILED) {
     error_ = errno;
     return;
   }

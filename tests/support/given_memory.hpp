@@ -2,6 +2,7 @@
 #pragma once
 
 #include <dmawire/uapi.h>
+#include <sys/mman.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -51,7 +52,8 @@ int create_error(int device, const dmawire_create& request);
 /// A mapping whose address is a multiple of something.
 class AlignedMapping {
  public:
-  AlignedMapping(int fd, size_t length, size_t alignment, off_t offset = 0);
+  AlignedMapping(int fd, size_t length, size_t alignment, off_t offset = 0,
+                 int protection = PROT_READ | PROT_WRITE);
 
   [[nodiscard]] int error() const { return error_; }
   [[nodiscard]] std::span<uint8_t> bytes() const { return bytes_; }

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: MIT
-// What a buffer of a memfd gives nobody: other processes' memory in pages that are only reserved.
-// They hold it where the kernel does not clear them: ci/vm --append init_on_alloc=0, or machine
-// `debug`.
+// What a buffer of a memfd gives nobody: other processes' memory in pages that are only reserved,
+// and a way into a sealed file. Pages that are reserved hold other memory where the kernel does not
+// clear them: ci/vm --append init_on_alloc=0, or machine `debug`.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/falloc.h>
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <span>
 #include <string>
 
 #include "abi.hpp"
@@ -14,9 +18,133 @@
 #include "given_memory.hpp"
 #include "guest.hpp"
 #include "mapped.hpp"
+#include "vgem.hpp"
 
 namespace dmawire::test {
 namespace {
+
+/// DRM maps its first object at this offset of the card's node, imported ones too, although
+/// DRM_IOCTL_MODE_MAP_DUMB does not answer it for those.
+constexpr off_t kFirstObject = off_t{1} << 32;
+
+int add_seal(const UniqueFd& memfd, int seal) {
+  return fcntl(memfd.get(), F_ADD_SEALS, seal) == 0 ? 0 : errno;
+}
+
+int protect_error(std::span<uint8_t> pages, int protection) {
+  return mprotect(pages.data(), pages.size(), protection) == 0 ? 0 : errno;
+}
+
+/// A memfd of four pages, which begin with a, b, c and d. Buffers have the two in the middle.
+class MemfdRange : public testing::TestWithParam<size_t> {
+ protected:
+  void SetUp() override {
+    if (!pages_.available())
+      GTEST_SKIP() << "this guest has no pages of " << page() / kMiB << " MiB to spare";
+    memfd_ = make_memfd(4 * page(), page());
+    write_file();
+  }
+
+  [[nodiscard]] static size_t page() { return GetParam(); }
+  [[nodiscard]] static size_t length() { return 2 * page(); }
+
+  void write_file() const {
+    const AlignedMapping file(memfd_.get(), 4 * page(), page());
+    ASSERT_EQ(file.error(), 0);
+    for (size_t i = 0; i < 4; ++i)
+      file.bytes()[i * page()] = static_cast<uint8_t>('a' + i);
+  }
+  void punch_everything() const {
+    ASSERT_EQ(fallocate(memfd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+                        static_cast<off_t>(4 * page())),
+              0);
+  }
+
+  [[nodiscard]] UniqueFd make(uint32_t direction = DMAWIRE_FROM_DEVICE, int access = O_RDWR) const {
+    dmawire_create request = memfd_request(memfd_.get(), page(), length());
+    request.direction = direction;
+    request.fd_flags = static_cast<uint32_t>(access | O_CLOEXEC);
+    return create(device_.get(), request);
+  }
+  [[nodiscard]] static AlignedMapping map(const UniqueFd& fd,
+                                          int protection = PROT_READ | PROT_WRITE) {
+    return {fd.get(), length(), page(), 0, protection};
+  }
+  [[nodiscard]] static AlignedMapping map_object(const UniqueFd& card, int protection) {
+    return {card.get(), length(), page(), kFirstObject, protection};
+  }
+
+  HugePages pages_{page(), 8};  // of which a buffer keeps what a hole took from the file
+  UniqueFd device_ = open_device();
+  UniqueFd memfd_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Pages, MemfdRange, testing::Values(kPage, 2 * kMiB),
+                         [](const auto& instance) {
+                           return std::string(instance.param == kPage ? "Small" : "Of2M");
+                         });
+
+TEST_P(MemfdRange, OfAWritableBufferCannotBeSealedThoughItsPagesAreTheFilesNoMore) {
+  for (const int access : {O_RDWR, O_RDONLY}) {
+    const UniqueFd buffer = make(DMAWIRE_FROM_DEVICE, access);
+    ASSERT_NO_FATAL_FAILURE(punch_everything());
+    ASSERT_NO_FATAL_FAILURE(write_file());
+    ASSERT_EQ(add_seal(memfd_, F_SEAL_WRITE), EBUSY);
+  }
+  EXPECT_EQ(add_seal(memfd_, F_SEAL_WRITE), 0) << "the buffers are gone";
+}
+
+TEST_P(MemfdRange, CanBeSealedAfterARefusal) {
+  EXPECT_EQ(create_error(device_.get(), memfd_request(memfd_.get(), page(), 4 * page())), EINVAL);
+  {
+    const ModuleParameter limit("max_bytes_per_open", kPage);
+    EXPECT_EQ(create_error(device_.get(), memfd_request(memfd_.get(), page(), length())), EDQUOT);
+  }
+  if (page() != kPage) {
+    ASSERT_NO_FATAL_FAILURE(punch_everything());
+    EXPECT_EQ(create_error(device_.get(), memfd_request(memfd_.get(), 0, page())), ENOMEM);
+  }
+  EXPECT_EQ(add_seal(memfd_, F_SEAL_WRITE), 0);
+}
+
+TEST_P(MemfdRange, OfABufferForReadingCanBeSealedAndIsNotWritten) {
+  const UniqueFd buffer = make(DMAWIRE_TO_DEVICE, O_RDONLY);
+  ASSERT_NO_FATAL_FAILURE(punch_everything());
+  ASSERT_NO_FATAL_FAILURE(write_file());
+  ASSERT_EQ(add_seal(memfd_, F_SEAL_WRITE), 0);
+  EXPECT_EQ(map(buffer).error(), EACCES);
+  const AlignedMapping ours = map(buffer, PROT_READ);
+  ASSERT_EQ(ours.error(), 0);
+  EXPECT_EQ(ours.bytes()[0], 'b');
+  EXPECT_EQ(protect_error(ours.bytes(), PROT_READ | PROT_WRITE), EACCES);
+}
+
+TEST_P(MemfdRange, SealedAgainstFutureWritesHasNoNewMappingThatWrites) {
+  const UniqueFd buffer = make();
+  const AlignedMapping before = map(buffer);
+  ASSERT_EQ(add_seal(memfd_, F_SEAL_FUTURE_WRITE), 0);
+  EXPECT_EQ(map(buffer).error(), EPERM);
+  const AlignedMapping ours = map(buffer, PROT_READ);
+  ASSERT_EQ(ours.error(), 0);
+  EXPECT_EQ(protect_error(ours.bytes(), PROT_READ | PROT_WRITE), EACCES);
+
+  before.bytes()[0] = 'B';
+  EXPECT_EQ(ours.bytes()[0], 'B') << "like a mapping of the memfd that was there before";
+}
+
+TEST_P(MemfdRange, SealedAgainstFutureWritesHasNoneThroughAnImporter) {
+  const UniqueFd card = open_vgem();
+  if (!card.valid())
+    GTEST_SKIP() << "this kernel has no vgem to attach to";
+  const UniqueFd buffer = make();
+  const VgemHandle handle(card, buffer.get());
+  ASSERT_EQ(handle.error(), 0);
+  ASSERT_EQ(add_seal(memfd_, F_SEAL_FUTURE_WRITE), 0);
+  EXPECT_EQ(map_object(card, PROT_READ | PROT_WRITE).error(), EPERM);
+  const AlignedMapping theirs = map_object(card, PROT_READ);
+  ASSERT_EQ(theirs.error(), 0);
+  EXPECT_EQ(protect_error(theirs.bytes(), PROT_READ | PROT_WRITE), EACCES);
+}
 
 /// A setting of the kernel's for as long as it lives.
 class HugePagesOfShmem {

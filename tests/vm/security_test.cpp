@@ -61,6 +61,8 @@ constexpr Promise kPromises[] = {
     {"S15", "Security.APageOfAHugeOneCountsAsItself"},
     {"S16", "Memfd.AHolePunchedIntoItIsSeenByMappingsAndNotByTheBuffer"},
     {"S17", "Security.AHoleIsPunchedByThoseWhoMayWriteAMapping"},
+    {"S31", "MemfdRange.OfAWritableBufferCannotBeSealed*"},
+    {"S32", "MemfdRange.SealedAgainstFutureWrites*"},
     {"S18", "Contig.MayBeLongerThanAnyBlock:IoctlCreate.RejectsWhatTheModulesLimitForbids*"},
     {"S19", "Contig.KeepsWhatIsStillInUse"},
     {"S20", "Contig.IsPinnedAsUserMemoryOrRefusedAtOnce"},
@@ -76,6 +78,8 @@ constexpr Promise kPromises[] = {
     {"S28", "Member.CannotRaiseTheLimits"},
     {"S29", "IoctlCreate.ALimitBelowWhatIsInUseRefusesMoreAndTakesNothingAway"},
     // What a backing must never do.
+    {"B10", "ReservedMemfd.*"},
+    {"B11", "MemfdRange.OfAWritableBufferCannotBeSealed*:MemfdRange.CanBeSealedAfterARefusal"},
     {"B1", "MemoryCgroup.PastItsLimit*:Buffer.FailsWithEnomemWhenMemoryIsExhausted*"},
     {"B2", "Memfd.RejectsOneThatMayShrinkWithEperm"},
     {"B3",
