@@ -344,11 +344,13 @@ struct dmawire_info {
  * EACCES.
  *
  * The buffer keeps the memfd, which may be closed; it goes on to show the same
- * memory, and so do mappings of the dma-buf, which are mappings of the memfd. A hole
- * punched into it takes the memory from the memfd and from mappings, not from the
- * buffer: device and CPU see different memory then. Of huge pages only whole ones can
- * be mapped (out_granule of struct dmawire_query), but a buffer may be any part of
- * them, and several may share one.
+ * memory, and so do mappings of the dma-buf, which show the memfd's pages within the
+ * range and can be made to show no others: remap_file_pages(2) fails with ENODEV. A
+ * hole punched into the memfd takes the memory from the memfd and from mappings, not
+ * from the buffer: device and CPU see different memory then. It takes a descriptor of
+ * the memfd: MADV_REMOVE on a mapping of the dma-buf fails with EOPNOTSUPP. Of huge
+ * pages only whole ones can be mapped (out_granule of struct dmawire_query), but a
+ * buffer may be any part of them, and several may share one.
  *
  * DMAWIRE_BACKING_USER: the @length bytes at @start, no more and no less, are pinned
  * as they are; @flags is 0, @node -1. They must be mapped so that they can be read,

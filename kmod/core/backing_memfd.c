@@ -3,10 +3,14 @@
  * Backing `memfd`: a range of a memfd of the caller's, of small pages or of huge
  * ones, pinned.
  *
- * Its pages stay the file's. They are mapped by mapping the file: to put them
- * into a mapping of our own would leave them there when the file gives them up,
- * which the kernel takes for a bug, and huge pages it does not let us put
- * anywhere.
+ * Its pages stay the memfd's, and mappings of the dma-buf are mappings of the memfd's
+ * page cache: pages inserted into any other mapping would stay there when a hole is
+ * punched, which the kernel reports as a bug, and huge pages cannot be inserted.
+ *
+ * The file of such a mapping is not the memfd, but one of our own with the memfd's
+ * inode. remap_file_pages(2) and MADV_REMOVE act on the file of a mapping: on the
+ * memfd they would reach the pages outside the buffer, and its f_mode, not the
+ * dma-buf's, would decide whether the mapping becomes writable.
  */
 #include <linux/align.h>
 #include <linux/array_size.h>
@@ -18,6 +22,7 @@
 #include <linux/lockdep.h>
 #include <linux/log2.h>
 #include <linux/mm.h>
+#include <linux/module.h>
 #include <linux/numa.h>
 #include <linux/pagemap.h>
 #include <linux/sched.h>
@@ -287,10 +292,49 @@ static void dmawire_backing_memfd_free(struct dmawire_buffer *buffer)
 	dmawire_memlock_uncharge(&buffer->memlock);
 }
 
+static int memfd_file_release(struct inode *inode, struct file *file)
+{
+	struct file *dmabuf_file = file->private_data;
+
+	fput(dmabuf_file);
+	return 0;
+}
+
+/* No .mmap: remap_file_pages(2) fails. No .fallocate: MADV_REMOVE fails. */
+static const struct file_operations memfd_file_ops = {
+	.owner = THIS_MODULE,
+	.release = memfd_file_release,
+};
+
+/*
+ * The file of one mapping. The mapping holds it, it holds the dma-buf, and that the
+ * memfd; none of them holds the file, so there is no circle. The final fput() drops
+ * the reference on memfd_file_ops.owner that alloc_file_pseudo() does not take.
+ */
+static struct file *memfd_file_create(struct file *memfd, struct file *dmabuf_file)
+{
+	const int flags = dmabuf_file->f_mode & FMODE_WRITE ? O_RDWR : O_RDONLY;
+	struct inode *inode = file_inode(memfd);
+	struct file *file;
+
+	ihold(inode);
+	__module_get(THIS_MODULE);
+	file = alloc_file_pseudo(inode, memfd->f_path.mnt, "dmawire", flags,
+				 &memfd_file_ops);
+	if (IS_ERR(file)) {
+		module_put(THIS_MODULE);
+		iput(inode);
+		return file;
+	}
+	file->private_data = get_file(dmabuf_file);
+	return file;
+}
+
 static int dmawire_backing_memfd_mmap(struct dmawire_buffer *buffer,
 				      struct vm_area_struct *vma)
 {
 	u64 offset = buffer->start + ((u64)vma->vm_pgoff << PAGE_SHIFT);
+	struct file *file;
 
 	/* Of huge pages only whole ones can be mapped. */
 	if (!IS_ALIGNED(vma->vm_start | vma->vm_end | offset, buffer->granule))
@@ -303,8 +347,14 @@ static int dmawire_backing_memfd_mmap(struct dmawire_buffer *buffer,
 		vm_flags_clear(vma, VM_MAYWRITE);
 	}
 
+	/* An importer that passes a mapping on has set its file to the dma-buf's. */
+	file = memfd_file_create(buffer->file, vma->vm_file);
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+
 	vma->vm_pgoff = offset >> PAGE_SHIFT;
-	vma_set_file(vma, buffer->file);
+	vma_set_file(vma, file);
+	fput(file);
 	return vfs_mmap(buffer->file, vma);
 }
 

@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: MIT
-// What a buffer of a memfd gives nobody: other processes' memory in pages that are only reserved,
-// and a way into a sealed file. Pages that are reserved hold other memory where the kernel does not
-// clear them: ci/vm --append init_on_alloc=0, or machine `debug`.
+// What a buffer of a memfd gives nobody: pages outside its range, other processes' memory in pages
+// that are only reserved, and a way into a sealed file. Pages that are reserved hold other memory
+// where the kernel does not clear them: ci/vm --append init_on_alloc=0, or machine `debug`.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/falloc.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cinttypes>
+#include <cstdio>
 #include <cstring>
 #include <span>
 #include <string>
@@ -31,8 +35,18 @@ int add_seal(const UniqueFd& memfd, int seal) {
   return fcntl(memfd.get(), F_ADD_SEALS, seal) == 0 ? 0 : errno;
 }
 
+int remap_error(std::span<uint8_t> pages, size_t offset_in_file) {
+  return remap_file_pages(pages.data(), pages.size(), 0, offset_in_file / kPage, 0) == 0 ? 0
+                                                                                         : errno;
+}
+
 int protect_error(std::span<uint8_t> pages, int protection) {
   return mprotect(pages.data(), pages.size(), protection) == 0 ? 0 : errno;
+}
+
+int open_error(const std::string& path, int flags) {
+  const UniqueFd file(open(path.c_str(), flags | O_CLOEXEC));
+  return file.valid() ? 0 : errno;
 }
 
 /// A memfd of four pages, which begin with a, b, c and d. Buffers have the two in the middle.
@@ -53,6 +67,15 @@ class MemfdRange : public testing::TestWithParam<size_t> {
     ASSERT_EQ(file.error(), 0);
     for (size_t i = 0; i < 4; ++i)
       file.bytes()[i * page()] = static_cast<uint8_t>('a' + i);
+  }
+  [[nodiscard]] std::string read_file() const {
+    const AlignedMapping file(memfd_.get(), 4 * page(), page(), 0, PROT_READ);
+    if (file.error() != 0)
+      return strerror(file.error());
+    std::string first_bytes;
+    for (size_t i = 0; i < 4; ++i)
+      first_bytes += static_cast<char>(file.bytes()[i * page()]);
+    return first_bytes;
   }
   void punch_everything() const {
     ASSERT_EQ(fallocate(memfd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
@@ -83,6 +106,87 @@ INSTANTIATE_TEST_SUITE_P(Pages, MemfdRange, testing::Values(kPage, 2 * kMiB),
                          [](const auto& instance) {
                            return std::string(instance.param == kPage ? "Small" : "Of2M");
                          });
+
+TEST_P(MemfdRange, CannotBeLeftWithRemapFilePages) {
+  const UniqueFd buffer = make();
+  const AlignedMapping ours = map(buffer);
+  ASSERT_EQ(ours.error(), 0);
+  for (size_t i = 0; i < 4; ++i)
+    EXPECT_EQ(remap_error(ours.bytes().first(page()), i * page()), ENODEV) << i;
+  EXPECT_EQ(ours.bytes()[0], 'b');
+  EXPECT_EQ(ours.bytes()[page()], 'c');
+}
+
+TEST_P(MemfdRange, CannotBeLeftThroughTheMappingOfAnImporter) {
+  const UniqueFd card = open_vgem();
+  if (!card.valid())
+    GTEST_SKIP() << "this kernel has no vgem to attach to";
+  const UniqueFd buffer = make();
+  const VgemHandle handle(card, buffer.get());
+  ASSERT_EQ(handle.error(), 0);
+  const AlignedMapping theirs = map_object(card, PROT_READ | PROT_WRITE);
+  ASSERT_EQ(theirs.error(), 0) << strerror(theirs.error());
+  EXPECT_EQ(theirs.bytes()[0], 'b');
+  for (size_t i = 0; i < 4; ++i)
+    EXPECT_EQ(remap_error(theirs.bytes().first(page()), i * page()), ENODEV) << i;
+  EXPECT_EQ(theirs.bytes()[0], 'b');
+}
+
+TEST_P(MemfdRange, OfAReadOnlyDescriptorIsNotWrittenThroughTheMappingOfAnImporter) {
+  const UniqueFd card = open_vgem();
+  if (!card.valid())
+    GTEST_SKIP() << "this kernel has no vgem to attach to";
+  const UniqueFd buffer = make(DMAWIRE_FROM_DEVICE, O_RDONLY);
+  const VgemHandle handle(card, buffer.get());
+  ASSERT_EQ(handle.error(), 0);
+  EXPECT_EQ(map_object(card, PROT_READ | PROT_WRITE).error(), EACCES);
+  const AlignedMapping theirs = map_object(card, PROT_READ);
+  ASSERT_EQ(theirs.error(), 0) << strerror(theirs.error());
+  EXPECT_EQ(theirs.bytes()[0], 'b');
+  EXPECT_EQ(protect_error(theirs.bytes(), PROT_READ | PROT_WRITE), EACCES);
+  for (size_t i = 0; i < 4; ++i)
+    EXPECT_EQ(remap_error(theirs.bytes().first(page()), i * page()), ENODEV) << i;
+  EXPECT_EQ(protect_error(theirs.bytes(), PROT_READ | PROT_WRITE), EACCES);
+  EXPECT_EQ(theirs.bytes()[0], 'b');
+}
+
+TEST_P(MemfdRange, IsNotExceededByMremap) {
+  const UniqueFd buffer = make();
+  const AlignedMapping ours = map(buffer);
+  ASSERT_EQ(ours.error(), 0);
+  EXPECT_EQ(mremap(ours.bytes().data(), length(), length() + page(), MREMAP_MAYMOVE), MAP_FAILED);
+  EXPECT_EQ(mremap(ours.bytes().data(), 0, length() + page(), MREMAP_MAYMOVE), MAP_FAILED);
+}
+
+TEST_P(MemfdRange, IsNotTakenFromTheFileThroughAMapping) {
+  const UniqueFd buffer = make();
+  const AlignedMapping ours = map(buffer);
+  ASSERT_EQ(ours.error(), 0);
+  EXPECT_EQ(madvise(ours.bytes().data(), length(), MADV_REMOVE), -1);
+  EXPECT_EQ(errno, EOPNOTSUPP);
+  EXPECT_EQ(read_file(), "abcd");
+}
+
+TEST_P(MemfdRange, IsNotLeftByOpeningTheFileOfAMapping) {
+  const UniqueFd buffer = make();
+  const AlignedMapping ours = map(buffer);
+  ASSERT_EQ(ours.error(), 0);
+  EXPECT_EQ(open_error("/proc/self/fd/" + std::to_string(buffer.get()), O_RDWR), ENXIO);
+
+  const auto begin = reinterpret_cast<uintptr_t>(ours.bytes().data());
+  char path[64] = {};
+  snprintf(path, sizeof(path), "/proc/self/map_files/%" PRIxPTR "-%" PRIxPTR, begin,
+           begin + length());
+  ASSERT_EQ(access(path, F_OK), 0) << path << " " << strerror(errno);
+  for (const int flags : {O_RDONLY, O_RDWR, O_PATH})
+    EXPECT_EQ(without_rights(0,
+                             [&] {
+                               prctl(PR_SET_DUMPABLE, 1);
+                               return open_error(path, flags);
+                             }),
+              EPERM)
+        << flags;
+}
 
 TEST_P(MemfdRange, OfAWritableBufferCannotBeSealedThoughItsPagesAreTheFilesNoMore) {
   for (const int access : {O_RDWR, O_RDONLY}) {
@@ -144,6 +248,19 @@ TEST_P(MemfdRange, SealedAgainstFutureWritesHasNoneThroughAnImporter) {
   const AlignedMapping theirs = map_object(card, PROT_READ);
   ASSERT_EQ(theirs.error(), 0);
   EXPECT_EQ(protect_error(theirs.bytes(), PROT_READ | PROT_WRITE), EACCES);
+}
+
+TEST_P(MemfdRange, StaysABuffersAsLongAsItIsMapped) {
+  UniqueFd buffer = make();
+  {
+    const AlignedMapping ours = map(buffer);
+    ASSERT_EQ(ours.error(), 0);
+    buffer.reset();
+    EXPECT_EQ(info(device_.get()).out_open_bytes, length());
+    EXPECT_EQ(ours.bytes()[page()], 'c');
+  }
+  EXPECT_EQ(info(device_.get()).out_open_bytes, 0u);
+  EXPECT_EQ(add_seal(memfd_, F_SEAL_WRITE), 0);
 }
 
 /// A setting of the kernel's for as long as it lives.
