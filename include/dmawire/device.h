@@ -23,7 +23,8 @@
  * OWNERSHIP. A transfer is the driver's from submit() until it calls one of the
  * first two, or stop() returns: then the core takes back what is left. Before
  * submit() the memory has been synced for the device; done() syncs the bytes of the
- * frame for the CPU, so the device must have written its last byte by then.
+ * frame for the CPU, and no others, so the device must have written its last byte by
+ * then.
  * Drivers do no DMA mapping and no syncing of their own.
  *
  * CONTEXT. start() and stop() may sleep. submit() is atomic: it is called under a

@@ -114,6 +114,14 @@
  * bounce buffers have been dealt with when a range comes back, so it can be read
  * or sent at once; nothing of DMA_BUF_IOCTL_SYNC is needed for it.
  *
+ * The CPU's data survives: GIVE syncs the range, completion syncs the bytes of the
+ * frame, and nothing else is ever synced for the device that captures, neither by
+ * DETACH, close(2) or the end of the device nor by DMA_BUF_IOCTL_SYNC and
+ * DMAWIRE_IOC_SYNC. So what the CPU wrote to memory that is not the device's stays,
+ * and so do the bytes of a range behind its frame. A range that comes back with EIO,
+ * ECANCELED or ENODEV is not synced: if the device has begun to write it, its
+ * contents are undefined until it is written or given again.
+ *
  * A dma-buf that is attached with DMAWIRE_ATTACH_FENCES has a write fence for each
  * range that has been submitted to the device, which runs: poll(2) for reading on its
  * descriptor, DMA_BUF_IOCTL_EXPORT_SYNC_FILE and other drivers wait until the range has
@@ -484,7 +492,8 @@ struct dmawire_query {
  * @fd: a dma-buf of ours, not DMAWIRE_TO_DEVICE
  * @out_index: names it in what follows; the smallest number that is free
  *
- * Makes a dma-buf known to the device and maps it for the device to write to.
+ * Makes a dma-buf known to the device and maps it in the dma-buf's direction, or
+ * both ways where device and CPU do not see the same memory.
  * The device holds the dma-buf; the descriptor may be closed at once. A dma-buf
  * is attached once at a time, so that no two devices write to the same page.
  *
@@ -686,13 +695,14 @@ struct dmawire_status {
  * @length: bytes of it; 0 means to the end
  *
  * DMA_BUF_IOCTL_SYNC for part of a dma-buf, rounded out to whole pages: for every
- * device that has it mapped, the caches and bounce buffers of that part are dealt
+ * importer that has it mapped, the caches and bounce buffers of that part are dealt
  * with, and of no more. That is what it costs, where devices and CPU do not see the
- * same memory; elsewhere it costs next to nothing.
+ * same memory; elsewhere it costs next to nothing. Devices that capture (ATTACH) are
+ * left out, as they are by DMA_BUF_IOCTL_SYNC.
  *
  * Unlike that ioctl it does not wait for fences, since they are those of the whole
  * dma-buf: other parts of it may be a device's. Ranges that were given to a device
- * and have come back (TAKE) need neither.
+ * and have come back (TAKE) need neither ioctl.
  *
  * Errors: EINVAL (also: no such part), E2BIG, EFAULT, EBADF, EXDEV, EACCES.
  */

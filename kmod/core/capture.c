@@ -70,18 +70,14 @@ static struct dmawire_waiter *dmawire_capture_finish(struct dmawire_capture *cap
  */
 void dmawire_capture_complete(struct dmawire_capture *capture, s32 result)
 {
-	const struct dmawire_range written = {
-		.offset = capture->range.offset,
-		.length = max(result, 0),
-	};
 	struct dmawire_queue *queue = capture->queue;
 	struct dmawire_fence *fences = NULL;
 	struct dmawire_waiter *waiter;
 	unsigned long flags;
 	int error;
 
-	if (written.length)
-		dmawire_target_sync_for_cpu(capture->target, &written);
+	/* Without a frame nothing is known to be written: nothing is synced. */
+	dmawire_target_sync_for_cpu(capture->target, &capture->range, max(result, 0));
 	trace_dmawire_back(&capture->taken, result);
 
 	spin_lock_irqsave(&queue->lock, flags);

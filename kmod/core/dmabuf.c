@@ -24,7 +24,7 @@
 
 /**
  * struct dmawire_attachment - a device attached to a buffer
- * @sgt: the buffer in pieces that suit the device
+ * @sgt: the buffer in pieces that suit the device; mapped, synced and unmapped
  * @direction: DMA_NONE, or how @sgt is mapped; protected by the reservation lock
  */
 struct dmawire_attachment {
@@ -139,6 +139,65 @@ static bool shares_cache_lines(const struct dmawire_buffer *buffer,
 	       !IS_ALIGNED(begin | end, dma_get_cache_alignment());
 }
 
+/* Own attachments are synced by range, at GIVE and at completion (target.c). */
+static unsigned long map_attrs(const struct dma_buf_attachment *attach)
+{
+	return is_own(attach) ? DMA_ATTR_SKIP_CPU_SYNC : 0;
+}
+
+static bool needs_sync(struct device *dev, const struct sg_table *sgt)
+{
+	struct scatterlist *sg;
+	int i;
+
+	for_each_sgtable_dma_sg(sgt, sg, i)
+		if (dma_need_sync(dev, sg_dma_address(sg)))
+			return true;
+	return false;
+}
+
+static int map_table(struct dma_buf_attachment *attach,
+		     enum dma_data_direction direction)
+{
+	struct dmawire_attachment *a = attach->priv;
+	int ret;
+
+	ret = dma_map_sgtable(attach->dev, &a->sgt, direction, map_attrs(attach));
+	if (ret)
+		return ret;
+	a->direction = direction;
+	return 0;
+}
+
+static void unmap_table(struct dma_buf_attachment *attach)
+{
+	struct dmawire_attachment *a = attach->priv;
+
+	dma_unmap_sgtable(attach->dev, &a->sgt, a->direction, map_attrs(attach));
+	a->direction = DMA_NONE;
+}
+
+/*
+ * A device may write less than it was given, and the rest must stay what the CPU
+ * wrote. A sync for the device in direction FROM_DEVICE invalidates the CPU's dirty
+ * cache lines on some machines (arm32), and leaves old data in a bounce buffer; in
+ * direction BIDIRECTIONAL it writes back, or copies. Where neither is needed the
+ * IOMMU is not told to let the device read.
+ */
+static int map_pages(struct dma_buf_attachment *attach,
+		     enum dma_data_direction direction)
+{
+	struct dmawire_attachment *a = attach->priv;
+	int ret;
+
+	ret = map_table(attach, direction);
+	if (ret || !is_own(attach) || direction != DMA_FROM_DEVICE ||
+	    !needs_sync(attach->dev, &a->sgt))
+		return ret;
+	unmap_table(attach);
+	return map_table(attach, DMA_BIDIRECTIONAL);
+}
+
 static struct sg_table *dmawire_dmabuf_map(struct dma_buf_attachment *attach,
 					   enum dma_data_direction direction)
 {
@@ -156,11 +215,14 @@ static struct sg_table *dmawire_dmabuf_map(struct dma_buf_attachment *attach,
 	if (a->direction != DMA_NONE)
 		return ERR_PTR(-EBUSY);
 
-	ret = buffer->pages ? dma_map_sgtable(attach->dev, &a->sgt, direction, 0) : 0;
+	/* Memory that is a device's own is mapped, and only we import it. */
+	if (!buffer->pages) {
+		a->direction = direction;
+		return &a->sgt;
+	}
+	ret = map_pages(attach, direction);
 	if (ret)
 		return ERR_PTR(ret);
-
-	a->direction = direction;
 	return &a->sgt;
 }
 
@@ -174,8 +236,9 @@ static void dmawire_dmabuf_unmap(struct dma_buf_attachment *attach,
 	dma_resv_assert_held(attach->dmabuf->resv);
 
 	if (buffer->pages)
-		dma_unmap_sgtable(attach->dev, sgt, direction, 0);
-	a->direction = DMA_NONE;
+		unmap_table(attach);
+	else
+		a->direction = DMA_NONE;
 }
 
 typedef void dmawire_dmabuf_sync_fn(struct device *dev, dma_addr_t address,
@@ -224,8 +287,16 @@ static bool needs_no_sync(const struct dma_buf *dmabuf)
 	return !buffer->pages;
 }
 
+/* Own attachments are left out: the CPU has what was not given to them. */
+static bool is_synced(const struct dma_buf_attachment *attach)
+{
+	const struct dmawire_attachment *a = attach->priv;
+
+	return !is_own(attach) && a->direction != DMA_NONE;
+}
+
 /*
- * The CPU takes a range over from every device that has it mapped. Always in
+ * The CPU takes a range over from every importer that has it mapped. Always in
  * the mapping's own direction, even if the CPU says it will only write: it may
  * write part of a cache line, or of a bounce buffer, and the rest must then be
  * what the device wrote.
@@ -241,7 +312,7 @@ static void sync_for_cpu(struct dma_buf *dmabuf, const struct dmawire_range *ran
 	list_for_each_entry(attach, &dmabuf->attachments, node) {
 		struct dmawire_attachment *a = attach->priv;
 
-		if (a->direction == DMA_NONE)
+		if (!is_synced(attach))
 			continue;
 		if (is_all(dmabuf, range))
 			dma_sync_sgtable_for_cpu(attach->dev, &a->sgt,
@@ -250,9 +321,10 @@ static void sync_for_cpu(struct dma_buf *dmabuf, const struct dmawire_range *ran
 			sync_part(attach, range, a->direction,
 				  dma_sync_single_for_cpu);
 	}
+	/* Not invalidated: an importer may have written through the vmap. */
 	if (dmabuf->vmapping_counter)
-		invalidate_kernel_vmap_range(dmabuf->vmap_ptr.vaddr + range->offset,
-					     range->length);
+		flush_kernel_vmap_range(dmabuf->vmap_ptr.vaddr + range->offset,
+					range->length);
 	dma_resv_unlock(dmabuf->resv);
 }
 
@@ -278,7 +350,7 @@ static void sync_for_device(struct dma_buf *dmabuf,
 		struct dmawire_attachment *a = attach->priv;
 		enum dma_data_direction direction = a->direction;
 
-		if (direction == DMA_NONE)
+		if (!is_synced(attach))
 			continue;
 		if (direction == DMA_BIDIRECTIONAL)
 			direction = access;
@@ -471,6 +543,15 @@ struct dma_buf_attachment *dmawire_dmabuf_attach_own(struct dma_buf *dmabuf,
 						     struct device *dev)
 {
 	return dma_buf_dynamic_attach(dmabuf, dev, NULL, (void *)&dmawire_dmabuf_own);
+}
+
+/* How an own attachment is mapped, which is how it has to be synced. */
+enum dma_data_direction
+dmawire_dmabuf_own_direction(const struct dma_buf_attachment *attach)
+{
+	const struct dmawire_attachment *a = attach->priv;
+
+	return a->direction;
 }
 
 /* @dmabuf is one of ours; the buffer lives as long as it does. */

@@ -16,6 +16,8 @@ struct dma_buf *dmawire_dmabuf_get(int fd);
 
 struct dma_buf_attachment *dmawire_dmabuf_attach_own(struct dma_buf *dmabuf,
 						     struct device *dev);
+enum dma_data_direction
+dmawire_dmabuf_own_direction(const struct dma_buf_attachment *attach);
 
 int dmawire_dmabuf_sync(struct dma_buf *dmabuf, u64 offset, u64 length,
 			enum dma_data_direction access, bool end);

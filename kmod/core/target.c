@@ -2,10 +2,10 @@
 /*
  * Dma-bufs that a device writes to: mapped for it once, lent to it range by range.
  *
- * The device imports the dma-buf as any other device would, so that
- * DMA_BUF_IOCTL_SYNC covers it. What changes hands is made ready here, range by
- * range: syncing all of a large dma-buf for each frame would cost more than
- * copying the frame.
+ * The device imports the dma-buf as any other device would, but is synced here
+ * alone: what is given before the device gets it, what was written when it comes
+ * back. A sync of anything else, by DMA_BUF_IOCTL_SYNC or on unmap, would overwrite
+ * what the CPU wrote to memory that is its own.
  */
 #include <linux/bitmap.h>
 #include <linux/bitops.h>
@@ -90,6 +90,7 @@ static int make_runs(struct dmawire_target *target)
 
 static int map_for_device(struct dmawire_target *target)
 {
+	const struct dmawire_buffer *buffer = dmawire_dmabuf_buffer(target->dmabuf);
 	int ret;
 
 	target->attach = dmawire_dmabuf_attach_own(target->dmabuf, target->dev);
@@ -97,11 +98,12 @@ static int map_for_device(struct dmawire_target *target)
 		return PTR_ERR(target->attach);
 
 	target->sgt = dma_buf_map_attachment_unlocked(target->attach,
-						      DMA_FROM_DEVICE);
+						      buffer->direction);
 	if (IS_ERR(target->sgt)) {
 		ret = PTR_ERR(target->sgt);
 		goto err_detach;
 	}
+	target->direction = dmawire_dmabuf_own_direction(target->attach);
 
 	ret = make_segments(target);
 	if (!ret)
@@ -114,7 +116,7 @@ err_unmap:
 	kvfree(target->runs.span);
 	kvfree(target->segments.span);
 	dma_buf_unmap_attachment_unlocked(target->attach, target->sgt,
-					  DMA_FROM_DEVICE);
+					  target->direction);
 err_detach:
 	dma_buf_detach(target->dmabuf, target->attach);
 	return ret;
@@ -136,7 +138,7 @@ static void unmap(struct dmawire_target *target)
 	kvfree(target->runs.span);
 	kvfree(target->segments.span);
 	dma_buf_unmap_attachment_unlocked(target->attach, target->sgt,
-					  DMA_FROM_DEVICE);
+					  target->direction);
 	dma_buf_detach(target->dmabuf, target->attach);
 }
 
@@ -316,41 +318,48 @@ dmawire_target_segment(const struct dmawire_target *target,
 	return cut(&target->segments, index, range);
 }
 
-/* The device is about to write. The CPU's caches may hold nothing newer. */
-void dmawire_target_sync_for_device(const struct dmawire_target *target,
-				    const struct dmawire_range *range)
+typedef void dmawire_target_sync_fn(struct device *dev, dma_addr_t address,
+				    size_t length,
+				    enum dma_data_direction direction);
+
+/* The first @length bytes of @range. */
+static void sync_range(const struct dmawire_target *target,
+		       const struct dmawire_range *range, size_t length,
+		       dmawire_target_sync_fn *sync)
 {
+	const struct dmawire_range part = { range->offset, length };
 	size_t done = 0;
 
 	if (!target->needs_sync)
 		return;
-	for (unsigned int i = find_span(&target->runs, range->offset);
-	     done < range->length; i++) {
-		struct dmawire_segment run = cut(&target->runs, i, range);
+	for (unsigned int i = find_span(&target->runs, part.offset);
+	     done < part.length; i++) {
+		struct dmawire_segment run = cut(&target->runs, i, &part);
 
-		dma_sync_single_for_device(target->dev, run.address, run.length,
-					   DMA_FROM_DEVICE);
+		sync(target->dev, run.address, run.length, target->direction);
 		done += run.length;
 	}
 }
 
-/* The device has written. After this everyone sees it. */
-void dmawire_target_sync_for_cpu(const struct dmawire_target *target,
-				 const struct dmawire_range *range)
+/* The device is about to write; what it leaves out stays what the CPU wrote. */
+void dmawire_target_sync_for_device(const struct dmawire_target *target,
+				    const struct dmawire_range *range)
 {
-	size_t done = 0;
+	sync_range(target, range, range->length, dma_sync_single_for_device);
+}
 
+/**
+ * dmawire_target_sync_for_cpu - make what the device wrote visible to everyone
+ * @target: the dma-buf
+ * @range: what was given
+ * @written: how many bytes of it the device has written, from the beginning on
+ */
+void dmawire_target_sync_for_cpu(const struct dmawire_target *target,
+				 const struct dmawire_range *range, size_t written)
+{
+	/* All of it, lest a line of the vmap overwrites what is written after. */
 	if (!target->dev)
 		flush_kernel_vmap_range(target->vaddr + range->offset,
 					range->length);
-	if (!target->needs_sync)
-		return;
-	for (unsigned int i = find_span(&target->runs, range->offset);
-	     done < range->length; i++) {
-		struct dmawire_segment run = cut(&target->runs, i, range);
-
-		dma_sync_single_for_cpu(target->dev, run.address, run.length,
-					DMA_FROM_DEVICE);
-		done += run.length;
-	}
+	sync_range(target, range, written, dma_sync_single_for_cpu);
 }

@@ -2,6 +2,7 @@
 #ifndef DMAWIRE_TARGET_H
 #define DMAWIRE_TARGET_H
 
+#include <linux/dma-direction.h>
 #include <linux/list.h>
 #include <linux/types.h>
 
@@ -44,6 +45,7 @@ struct dmawire_spans {
  * @dev: does the DMA; NULL if the CPU fills it
  * @attach: of @dev
  * @sgt: the mapping for @dev
+ * @direction: of that mapping
  * @vaddr: the mapping for the CPU, if that fills it
  * @segments: what is contiguous for the device
  * @runs: the same, cut further so that each is also contiguous in memory: the
@@ -66,6 +68,7 @@ struct dmawire_target {
 	struct device *dev;
 	struct dma_buf_attachment *attach;
 	struct sg_table *sgt;
+	enum dma_data_direction direction;
 	void *vaddr;
 	struct dmawire_spans segments;
 	struct dmawire_spans runs;
@@ -107,6 +110,6 @@ dmawire_target_segment(const struct dmawire_target *target,
 void dmawire_target_sync_for_device(const struct dmawire_target *target,
 				    const struct dmawire_range *range);
 void dmawire_target_sync_for_cpu(const struct dmawire_target *target,
-				 const struct dmawire_range *range);
+				 const struct dmawire_range *range, size_t written);
 
 #endif /* DMAWIRE_TARGET_H */

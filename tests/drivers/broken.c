@@ -44,6 +44,7 @@ enum broken_fault {
 	BROKEN_FAILS_IN_START,
 	BROKEN_REFUSES_START,
 	BROKEN_BACKWARDS,
+	BROKEN_HOLE,
 };
 
 static const char *const fault_names[] = {
@@ -57,11 +58,12 @@ static const char *const fault_names[] = {
 	[BROKEN_FAILS_IN_START] = "fails_in_start",
 	[BROKEN_REFUSES_START] = "refuses_start",
 	[BROKEN_BACKWARDS] = "backwards",
+	[BROKEN_HOLE] = "hole",
 };
 
 static char *fault = "none";
 module_param(fault, charp, 0444);
-MODULE_PARM_DESC(fault, "none; early: done before it is written; twice: done twice; too_long: longer than the transfer; after_stop: done after stop() returned; hang: never done; drops: every second frame has no room; fails_in_start: reports a failure inside start(); refuses_start: and returns EIO; backwards: completes frames in pairs, the second first");
+MODULE_PARM_DESC(fault, "none; early: done before it is written; twice: done twice; too_long: longer than the transfer; after_stop: done after stop() returned; hang: never done; drops: every second frame has no room; fails_in_start: reports a failure inside start(); refuses_start: and returns EIO; backwards: completes frames in pairs, the second first; hole: claims twice the bytes that it has written");
 
 static unsigned int interval;
 module_param(interval, uint, 0444);
@@ -113,7 +115,7 @@ static void broken_capture(struct dmawire_transfer *transfer)
 
 	broken_sequence += broken_fault == BROKEN_DROPS ? 2 : 1;
 	dmawire_frame_make(broken_source, length, length, frame.sequence);
-	broken_fill(transfer, length);
+	broken_fill(transfer, broken_fault == BROKEN_HOLE ? length / 2 : length);
 	if (broken_fault == BROKEN_TOO_LONG)
 		frame.length = transfer->length + 1;
 

@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: MIT
+// DMA maintenance touches the bytes that a device has written or will read, and no others. Visible
+// in the data where devices get bounce buffers (--append 'intel_iommu=off swiotlb=force'), and by
+// the cache maintenance itself on machine pi, whose devices are not coherent.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <linux/dma-buf.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <optional>
+#include <span>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include <dmawire/unique_fd.hpp>
+
+#include "abi.hpp"
+#include "call_record.hpp"
+#include "capture_queue.hpp"
+#include "capturing.hpp"
+#include "edu_card.hpp"
+#include "given_memory.hpp"
+#include "guest.hpp"
+#include "mapped.hpp"
+
+namespace dmawire::test {
+namespace {
+
+bool has_bounce_buffers() {
+  return read_text("/proc/cmdline").find("swiotlb=force") != std::string::npos;
+}
+
+/// Fills with bytes that depend on the place and on @p seed.
+void scribble(std::span<uint8_t> bytes, uint32_t seed) {
+  for (uint32_t i = 0; i < bytes.size(); ++i)
+    bytes[i] = static_cast<uint8_t>((i * 2654435761u + seed * 40503u) >> 16);
+}
+
+/// The first place where memory is not as expected, or nothing.
+std::string difference(std::span<const uint8_t> memory, std::span<const uint8_t> expected) {
+  const auto [at, there] = std::ranges::mismatch(memory, expected);
+  if (at == memory.end())
+    return {};
+  const auto offset = static_cast<size_t>(at - memory.begin());
+  return "page " + std::to_string(offset / kPage) + ", byte " + std::to_string(offset % kPage);
+}
+
+int sync_part(int device, int dmabuf, uint32_t flags, uint64_t offset, uint64_t length) {
+  dmawire_sync request{.size = sizeof(request),
+                       .flags = flags,
+                       .fd = dmabuf,
+                       .reserved = 0,
+                       .offset = offset,
+                       .length = length};
+  return call(device, DMAWIRE_IOC_SYNC, &request);
+}
+
+constexpr size_t kPages = 28;
+
+/// A buffer of kPages pages, and all of the memory that shares its pages.
+class Ground {
+ public:
+  Ground(int device, dmawire_direction direction, bool is_user) {
+    if (is_user) {
+      heap_.emplace((kPages + 8) * kPage);
+      begin_ = 3 * kPage + kAlignment;
+      bytes_ = heap_->bytes();
+      scribble(bytes_, 0);
+    }
+    dmawire_create request = is_user ? user_request(bytes_.data() + begin_, kPages * kPage)
+                                     : create_request(kPages * kPage);
+    request.direction = direction;
+    dmabuf_ = create(device, request);
+    if (!is_user) {
+      mapping_ = Mapped(dmabuf_.get(), kPages * kPage);
+      bytes_ = mapping_.bytes();
+    }
+  }
+
+  [[nodiscard]] int dmabuf() const { return dmabuf_.get(); }
+  [[nodiscard]] size_t begin() const { return begin_; }
+  /// The buffer's, and what lies around them.
+  [[nodiscard]] std::span<uint8_t> bytes() const { return bytes_; }
+
+ private:
+  // That of cache lines, with which a buffer for a device that is not coherent begins and ends.
+  static constexpr size_t kAlignment = 128;
+
+  std::optional<Anonymous> heap_;
+  UniqueFd dmabuf_;
+  Mapped mapping_;
+  std::span<uint8_t> bytes_;
+  size_t begin_ = 0;
+};
+
+/// Driver, direction, and whether the memory is this process's.
+using Case = std::tuple<const char*, dmawire_direction, bool>;
+
+std::string name_of_case(const testing::TestParamInfo<Case>& instance) {
+  const auto [driver, direction, is_user] = instance.param;
+  return std::string(driver) + (is_user ? "User" : "Pages") +
+         (direction == DMAWIRE_BIDIRECTIONAL ? "BothWays" : "");
+}
+
+class DmaSync : public testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override {
+    const auto [driver, direction, is_user] = GetParam();
+    name_ = driver;
+    is_edu_ = name_ == "edu";
+    if (is_edu_ && !card_.present())
+      GTEST_SKIP() << "this machine has no edu device";
+    driver_.emplace("dmawire_" + name_, is_edu_ ? EduCard::driver_parameters() : "");
+    open();
+    if (!device_.valid())
+      GTEST_SKIP() << "this machine has no DMA controller that copies memory";
+    ground_.emplace(device_.get(), direction, is_user);
+    attach();
+  }
+
+  void open() { device_ = open_driver(name_); }
+  void attach() { ASSERT_EQ(CaptureQueue{device_.get()}.attach(ground_->dmabuf(), &index_), 0); }
+
+  /// The CPU writes all of the memory.
+  void write() {
+    scribble(ground_->bytes(), ++seed_);
+    expected_.assign(ground_->bytes().begin(), ground_->bytes().end());
+  }
+  void compare(const std::string& after) {
+    EXPECT_EQ(difference(ground_->bytes(), expected_), "") << "after " << after;
+  }
+
+  /// A range that the device does not get to write.
+  void give_in_vain() {
+    ASSERT_EQ(CaptureQueue{device_.get()}.give(index_, 26 * kPage, 2 * kPage), 0);
+  }
+
+  /// What a run leaves: frames in the memory that was given for them.
+  void capture() {
+    const CaptureQueue queue{device_.get()};
+    write();
+    give_in_vain();
+    ASSERT_EQ(queue.stop(), 0);
+    ASSERT_EQ(queue.take().out_result, -ECANCELED);
+    compare("STOP");
+
+    std::vector<std::pair<uint64_t, uint32_t>> ranges = {{2 * kPage, kPage}, {5 * kPage, 4992}};
+    if (!is_edu_)
+      ranges.emplace_back(8 * kPage, 17 * kPage);  // longer than any frame
+    for (const auto& [offset, length] : ranges)
+      ASSERT_EQ(queue.give(index_, offset, length), 0);
+    ASSERT_EQ(queue.start(), 0);
+    for (size_t i = 0; i < ranges.size(); ++i) {
+      const dmawire_take taken = queue.take();
+      ASSERT_GT(taken.out_result, 0);
+      const auto begin = static_cast<ptrdiff_t>(ground_->begin() + taken.out_offset);
+      const auto frame = ground_->bytes().subspan(static_cast<size_t>(begin),
+                                                  static_cast<size_t>(taken.out_result));
+      ASSERT_EQ(frame_fault(frame, i), "");
+      std::ranges::copy(frame, expected_.begin() + begin);
+    }
+    ASSERT_EQ(queue.stop(), 0);
+    compare("TAKE");
+    write();
+  }
+
+  const EduCard card_;
+  std::string name_;
+  bool is_edu_ = false;
+  std::optional<DriverModule> driver_;
+  UniqueFd device_;
+  std::optional<Ground> ground_;
+  uint32_t index_ = 0;
+  uint32_t seed_ = 0;
+  std::vector<uint8_t> expected_;
+};
+
+TEST_P(DmaSync, WhatTheCpuHasWrittenStays) {
+  ASSERT_NO_FATAL_FAILURE(capture());
+  for (const uint64_t access : {DMA_BUF_SYNC_READ, DMA_BUF_SYNC_WRITE, DMA_BUF_SYNC_RW}) {
+    write();
+    ASSERT_EQ(sync(ground_->dmabuf(), DMA_BUF_SYNC_START | access), 0);
+    compare("DMA_BUF_SYNC_START");
+    write();
+    ASSERT_EQ(sync(ground_->dmabuf(), DMA_BUF_SYNC_END | access), 0);
+    compare("DMA_BUF_SYNC_END");
+    for (const uint64_t length : {uint64_t{0}, uint64_t{1}, 2 * kPage}) {
+      const auto flags = static_cast<uint32_t>(access);
+      ASSERT_EQ(sync_part(device_.get(), ground_->dmabuf(), flags, kPage, length), 0);
+      compare("the start of DMAWIRE_IOC_SYNC");
+      write();
+      ASSERT_EQ(
+          sync_part(device_.get(), ground_->dmabuf(), flags | DMAWIRE_SYNC_END, kPage, length), 0);
+      compare("the end of DMAWIRE_IOC_SYNC");
+    }
+  }
+
+  write();
+  ASSERT_EQ(CaptureQueue{device_.get()}.detach(index_), 0);
+  compare("DETACH");
+
+  write();
+  ASSERT_NO_FATAL_FAILURE(attach());
+  compare("ATTACH");
+  ASSERT_NO_FATAL_FAILURE(capture());
+  ASSERT_NO_FATAL_FAILURE(give_in_vain());
+  device_.reset();
+  compare("close() of the node");
+
+  open();
+  ASSERT_NO_FATAL_FAILURE(attach());
+  ASSERT_NO_FATAL_FAILURE(capture());
+  ASSERT_NO_FATAL_FAILURE(give_in_vain());
+  driver_.reset();
+  compare("the driver is gone");
+}
+
+INSTANTIATE_TEST_SUITE_P(Of, DmaSync,
+                         testing::Values(Case{"broken", DMAWIRE_FROM_DEVICE, false},
+                                         Case{"broken", DMAWIRE_FROM_DEVICE, true},
+                                         Case{"broken", DMAWIRE_BIDIRECTIONAL, false},
+                                         Case{"broken", DMAWIRE_BIDIRECTIONAL, true},
+                                         Case{"edu", DMAWIRE_FROM_DEVICE, false},
+                                         Case{"edu", DMAWIRE_FROM_DEVICE, true},
+                                         Case{"dmaengine", DMAWIRE_FROM_DEVICE, false},
+                                         Case{"dmaengine", DMAWIRE_FROM_DEVICE, true},
+                                         Case{"dmaengine", DMAWIRE_BIDIRECTIONAL, false}),
+                         name_of_case);
+
+// A driver that claims too much must not bring back what a bounce buffer held before.
+TEST(DmaSyncOfAHole, TheDeviceHasWhatTheCpuWroteBeforeGive) {
+  const DriverModule driver("dmawire_broken", "fault=hole");
+  for (const uint32_t direction : {DMAWIRE_FROM_DEVICE, DMAWIRE_BIDIRECTIONAL}) {
+    dmawire_create request = create_request(8 * kPage);
+    request.direction = direction;
+    Capturing capture("broken", request);
+    for (uint32_t run = 0; run < 2; ++run) {
+      scribble(capture.memory(), run);
+      std::vector<uint8_t> expected(capture.memory().begin(), capture.memory().end());
+      ASSERT_EQ(capture.give(2 * kPage, 4 * kPage), 0);
+      ASSERT_EQ(capture.start(), 0);
+      ASSERT_EQ(capture.take().out_result, static_cast<int>(4 * kPage));
+      ASSERT_EQ(capture.stop(), 0);
+      std::ranges::copy(capture.memory().subspan(2 * kPage, 2 * kPage),
+                        expected.begin() + 2 * kPage);
+      EXPECT_EQ(difference(capture.memory(), expected), "")
+          << "direction " << direction << ", run " << run;
+    }
+  }
+}
+
+// The device has written the whole range by then; it is its driver that breaks a rule.
+TEST(DmaSyncOfAnError, TakesNothingOver) {
+  if (!has_bounce_buffers())
+    GTEST_SKIP() << "to be seen where devices get bounce buffers (--append swiotlb=force)";
+  const DriverModule driver("dmawire_broken", "fault=too_long");
+  Capturing capture("broken", 8 * kPage);
+  scribble(capture.memory(), 1);
+  const std::vector<uint8_t> expected(capture.memory().begin(), capture.memory().end());
+  ASSERT_EQ(capture.give(2 * kPage, 4 * kPage), 0);
+  ASSERT_EQ(capture.start(), 0);
+  ASSERT_EQ(capture.take().out_result, -EIO);
+  ASSERT_EQ(capture.stop(), 0);
+  EXPECT_EQ(difference(capture.memory(), expected), "");
+}
+
+/// The physical address of each page of memory of this process.
+std::vector<uint64_t> physical_pages(std::span<const uint8_t> bytes) {
+  const UniqueFd file(open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
+  std::vector<uint64_t> pages(bytes.size() / kPage);
+  const auto size = static_cast<ssize_t>(pages.size() * sizeof(pages[0]));
+  EXPECT_EQ(pread(file.get(), pages.data(), static_cast<size_t>(size),
+                  static_cast<off_t>(reinterpret_cast<uintptr_t>(bytes.data()) / kPage *
+                                     sizeof(pages[0]))),
+            size);
+  constexpr uint64_t frame_number = (uint64_t{1} << 55) - 1;
+  for (uint64_t& page : pages)
+    page = (page & frame_number) * kPage;
+  return pages;
+}
+
+/// How often each byte of some memory was handed to a device, or back, by the kernel's cache
+/// maintenance.
+class CacheMaintenance {
+ public:
+  CacheMaintenance(const std::string& function, std::span<const uint8_t> bytes)
+      : record_(function, 3), pages_(physical_pages(bytes)) {}
+
+  [[nodiscard]] bool works() const { return record_.works(); }
+  [[nodiscard]] std::vector<uint8_t> counts() const {
+    std::vector<uint8_t> counts(pages_.size() * kPage);
+    for (const auto& call : record_.calls()) {
+      for (uint64_t at = call[0]; at < call[0] + call[1]; ++at) {
+        const auto page = std::ranges::find(pages_, at & ~uint64_t{kPage - 1});
+        if (page == pages_.end())
+          continue;
+        ++counts[static_cast<size_t>(page - pages_.begin()) * kPage + at % kPage];
+        EXPECT_EQ(call[2], uint64_t{DMAWIRE_BIDIRECTIONAL})
+            << "FROM_DEVICE would invalidate what the CPU wrote, on arm32 for one";
+      }
+    }
+    return counts;
+  }
+
+ private:
+  CallRecord record_;
+  std::vector<uint64_t> pages_;
+};
+
+class CacheSync : public testing::TestWithParam<bool> {};
+
+TEST_P(CacheSync, IsOfWhatWasGivenAndOfWhatWasWritten) {
+  const DriverModule driver("dmawire_dmaengine");
+  UniqueFd device = open_driver("dmaengine");
+  if (!device.valid())
+    GTEST_SKIP() << "this machine has no DMA controller that copies memory";
+  const Ground ground(device.get(), DMAWIRE_FROM_DEVICE, GetParam());
+  scribble(ground.bytes(), 1);
+  const CacheMaintenance for_device("arch_sync_dma_for_device", ground.bytes());
+  const CacheMaintenance for_cpu("arch_sync_dma_for_cpu", ground.bytes());
+  if (!for_device.works() || !for_cpu.works())
+    GTEST_SKIP() << "the devices of this machine are coherent, or the kernel's cache maintenance "
+                    "cannot be probed";
+
+  const CaptureQueue queue{device.get()};
+  uint32_t index = 0;
+  ASSERT_EQ(queue.attach(ground.dmabuf(), &index), 0);
+  std::vector<uint8_t> given(ground.bytes().size());
+  std::vector<uint8_t> written(ground.bytes().size());
+  const auto count = [&](std::vector<uint8_t>& counts, uint64_t offset, size_t length) {
+    for (size_t i = 0; i < length; ++i)
+      ++counts[ground.begin() + offset + i];
+  };
+  const auto give = [&](uint64_t offset, uint32_t length) {
+    ASSERT_EQ(queue.give(index, offset, length), 0);
+    count(given, offset, length);
+  };
+  ASSERT_NO_FATAL_FAILURE(give(26 * kPage, 2 * kPage));
+  ASSERT_EQ(queue.stop(), 0);
+  ASSERT_EQ(queue.take().out_result, -ECANCELED);
+  for (int run = 0; run < 2; ++run) {
+    ASSERT_NO_FATAL_FAILURE(give(2 * kPage, kPage));
+    ASSERT_NO_FATAL_FAILURE(give(5 * kPage, 4992));
+    ASSERT_NO_FATAL_FAILURE(give(8 * kPage, 17 * kPage));
+    ASSERT_EQ(queue.start(), 0);
+    for (int i = 0; i < 3; ++i) {
+      const dmawire_take taken = queue.take();
+      ASSERT_GT(taken.out_result, 0);
+      count(written, taken.out_offset, static_cast<size_t>(taken.out_result));
+    }
+    ASSERT_EQ(queue.stop(), 0);
+    EXPECT_EQ(sync(ground.dmabuf(), DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW), 0);
+    EXPECT_EQ(sync(ground.dmabuf(), DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW), 0);
+    EXPECT_EQ(sync_part(device.get(), ground.dmabuf(), DMAWIRE_SYNC_RW, kPage, kPage), 0);
+    EXPECT_EQ(
+        sync_part(device.get(), ground.dmabuf(), DMAWIRE_SYNC_RW | DMAWIRE_SYNC_END, kPage, kPage),
+        0);
+  }
+  ASSERT_NO_FATAL_FAILURE(give(26 * kPage, 2 * kPage));
+  device.reset();
+  EXPECT_EQ(difference(for_device.counts(), given), "") << "arch_sync_dma_for_device";
+  EXPECT_EQ(difference(for_cpu.counts(), written), "") << "arch_sync_dma_for_cpu";
+}
+
+INSTANTIATE_TEST_SUITE_P(Of, CacheSync, testing::Bool(), [](const auto& instance) {
+  return std::string(instance.param ? "User" : "Pages");
+});
+
+}  // namespace
+}  // namespace dmawire::test
