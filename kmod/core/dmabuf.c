@@ -16,6 +16,7 @@
 #include <linux/highmem.h>
 #include <linux/mm.h>
 #include <linux/scatterlist.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 
 #include "backing.h"
@@ -25,10 +26,13 @@
 /**
  * struct dmawire_attachment - a device attached to a buffer
  * @sgt: the buffer in pieces that suit the device; mapped, synced and unmapped
+ * @copy: @sgt as the importer gets it, which may trim it (ib_umem_dmabuf does);
+ *	empty for our own attachments
  * @direction: DMA_NONE, or how @sgt is mapped; protected by the reservation lock
  */
 struct dmawire_attachment {
 	struct sg_table sgt;
+	struct sg_table copy;
 	enum dma_data_direction direction;
 };
 
@@ -107,14 +111,22 @@ static int dmawire_dmabuf_attach(struct dma_buf *dmabuf,
 		return -ENOMEM;
 
 	ret = make_table(&a->sgt, buffer, max_segment);
-	if (ret) {
-		kfree(a);
-		return ret;
-	}
+	if (ret)
+		goto err_free;
+	if (!is_own(attach))
+		ret = make_table(&a->copy, buffer, max_segment);
+	if (ret)
+		goto err_free_table;
 
 	a->direction = DMA_NONE;
 	attach->priv = a;
 	return 0;
+
+err_free_table:
+	sg_free_table(&a->sgt);
+err_free:
+	kfree(a);
+	return ret;
 }
 
 static void dmawire_dmabuf_detach(struct dma_buf *dmabuf,
@@ -122,6 +134,7 @@ static void dmawire_dmabuf_detach(struct dma_buf *dmabuf,
 {
 	struct dmawire_attachment *a = attach->priv;
 
+	sg_free_table(&a->copy);
 	sg_free_table(&a->sgt);
 	kfree(a);
 }
@@ -198,6 +211,20 @@ static int map_pages(struct dma_buf_attachment *attach,
 	return map_table(attach, DMA_BIDIRECTIONAL);
 }
 
+static struct sg_table *copy_for_importer(struct dmawire_attachment *a)
+{
+	struct scatterlist *from = a->sgt.sgl, *to;
+	int i;
+
+	/* Both tables were made alike, so that links between entries are as well. */
+	for_each_sgtable_sg(&a->copy, to, i) {
+		*to = *from;
+		from = sg_next(from);
+	}
+	a->copy.nents = a->sgt.nents;
+	return &a->copy;
+}
+
 static struct sg_table *dmawire_dmabuf_map(struct dma_buf_attachment *attach,
 					   enum dma_data_direction direction)
 {
@@ -223,7 +250,7 @@ static struct sg_table *dmawire_dmabuf_map(struct dma_buf_attachment *attach,
 	ret = map_pages(attach, direction);
 	if (ret)
 		return ERR_PTR(ret);
-	return &a->sgt;
+	return is_own(attach) ? &a->sgt : copy_for_importer(a);
 }
 
 static void dmawire_dmabuf_unmap(struct dma_buf_attachment *attach,
@@ -369,7 +396,14 @@ static int dmawire_dmabuf_begin_cpu_access(struct dma_buf *dmabuf,
 {
 	const struct dmawire_buffer *buffer = dmabuf->priv;
 	const struct dmawire_range all = { 0, buffer->length };
+	const bool write = access != DMA_FROM_DEVICE;
+	long ret;
 
+	/* The core waits after this, when it would be too late for the sync. */
+	ret = dma_resv_wait_timeout(dmabuf->resv, dma_resv_usage_rw(write), true,
+				    MAX_SCHEDULE_TIMEOUT);
+	if (ret < 0)
+		return ret;
 	sync_for_cpu(dmabuf, &all);
 	return 0;
 }

@@ -5,23 +5,31 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/dma-buf.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <optional>
 #include <span>
 #include <string>
+#include <thread>
 #include <tuple>
 #include <utility>
 #include <vector>
 
 #include <dmawire/unique_fd.hpp>
 
+#include "../drivers/importer.h"
 #include "abi.hpp"
 #include "call_record.hpp"
 #include "capture_queue.hpp"
 #include "capturing.hpp"
+#include "comes_true.hpp"
 #include "edu_card.hpp"
 #include "given_memory.hpp"
 #include "guest.hpp"
@@ -369,6 +377,136 @@ TEST_P(CacheSync, IsOfWhatWasGivenAndOfWhatWasWritten) {
 INSTANTIATE_TEST_SUITE_P(Of, CacheSync, testing::Bool(), [](const auto& instance) {
   return std::string(instance.param ? "User" : "Pages");
 });
+
+/// A device of another driver's that has imported a dma-buf.
+class Importer {
+ public:
+  Importer(int dmabuf, dmawire_direction direction, uint64_t offset, uint64_t length)
+      : file_(open("/dev/dmawire_importer", O_RDWR | O_CLOEXEC)) {
+    importer_import request{
+        .fd = dmabuf, .direction = direction, .offset = offset, .length = length};
+    error_ = call(file_.get(), IMPORTER_IMPORT, &request);
+  }
+
+  [[nodiscard]] int error() const { return error_; }
+  void write(uint64_t offset, std::span<const uint8_t> bytes) const {
+    EXPECT_EQ(pwrite(file_.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset)),
+              static_cast<ssize_t>(bytes.size()));
+  }
+  [[nodiscard]] std::vector<uint8_t> read(uint64_t offset, size_t length) const {
+    std::vector<uint8_t> bytes(length);
+    EXPECT_EQ(pread(file_.get(), bytes.data(), length, static_cast<off_t>(offset)),
+              static_cast<ssize_t>(length));
+    return bytes;
+  }
+  void add_fence() const { EXPECT_EQ(ioctl(file_.get(), IMPORTER_FENCE), 0); }
+  void signal() const { EXPECT_EQ(ioctl(file_.get(), IMPORTER_SIGNAL), 0); }
+
+ private:
+  UniqueFd file_;
+  int error_ = 0;
+};
+
+class ImporterSync : public testing::Test {
+ protected:
+  static constexpr size_t kLength = 64 * kPage;
+
+  void SetUp() override {
+    if (!has_bounce_buffers())
+      GTEST_SKIP() << "to be seen where devices get bounce buffers (--append swiotlb=force)";
+  }
+
+  /// The device has other bytes than the CPU, and a part is synced: that and no more.
+  void expect_part_is_taken_over(const Importer& importer, size_t first, size_t end) {
+    scribble(mapping_.bytes(), 1);
+    std::vector<uint8_t> expected(mapping_.bytes().begin(), mapping_.bytes().end());
+    std::vector<uint8_t> frame((end - first) * kPage);
+    scribble(frame, 2);
+    importer.write(first * kPage, frame);
+    std::ranges::copy(frame, expected.begin() + static_cast<ptrdiff_t>(first * kPage));
+    EXPECT_EQ(sync_part(device_.get(), buffer_.get(), DMAWIRE_SYNC_READ, first * kPage,
+                        (end - first) * kPage),
+              0);
+    EXPECT_EQ(difference(mapping_.bytes(), expected), "") << first << " to " << end;
+  }
+
+  const DriverModule driver_{"dmawire_importer"};
+  UniqueFd device_ = open_device();
+  UniqueFd buffer_ = create_buffer(device_.get(), kLength);
+  Mapped mapping_{buffer_.get(), kLength};
+};
+
+TEST_F(ImporterSync, OfAPartTakesOverThatPart) {
+  const Importer importer(buffer_.get(), DMAWIRE_FROM_DEVICE, 0, kLength);
+  ASSERT_EQ(importer.error(), 0);
+  expect_part_is_taken_over(importer, 5, 8);
+  expect_part_is_taken_over(importer, 0, 1);
+  expect_part_is_taken_over(importer, 60, 64);
+  expect_part_is_taken_over(importer, 0, 64);
+}
+
+TEST_F(ImporterSync, IsRightWhereTheListWasTrimmed) {
+  for (const auto& [first, end] : {std::pair<size_t, size_t>{5, 50}, {1, 64}, {7, 8}}) {
+    const Importer importer(buffer_.get(), DMAWIRE_BIDIRECTIONAL, first * kPage,
+                            (end - first) * kPage);
+    ASSERT_EQ(importer.error(), 0);
+    expect_part_is_taken_over(importer, first, first + 1);
+    expect_part_is_taken_over(importer, (first + end) / 2, (first + end) / 2 + 1);
+    expect_part_is_taken_over(importer, end - 1, end);
+
+    scribble(mapping_.bytes(), 3);
+    EXPECT_EQ(sync(buffer_.get(), DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW), 0);
+    const std::vector<uint8_t> expected(mapping_.bytes().begin(), mapping_.bytes().end());
+    EXPECT_EQ(difference(importer.read(first * kPage, (end - first) * kPage),
+                         std::span(expected).subspan(first * kPage, (end - first) * kPage)),
+              "");
+    std::ranges::fill(mapping_.bytes(), uint8_t{0});
+    EXPECT_EQ(sync(buffer_.get(), DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW), 0);
+    EXPECT_EQ(difference(mapping_.bytes(), expected), "");
+  }
+}
+
+/// What a thread of this process waits for in the kernel.
+std::string place_of(pid_t thread) {
+  return read_text("/proc/self/task/" + std::to_string(thread) + "/wchan");
+}
+
+TEST_F(ImporterSync, WaitsForTheDeviceBeforeItTakesOver) {
+  const Importer importer(buffer_.get(), DMAWIRE_FROM_DEVICE, 0, kLength);
+  ASSERT_EQ(importer.error(), 0);
+  importer.add_fence();
+  std::atomic<pid_t> thread = 0;
+  int result = -1;
+  std::thread reader([&] {
+    thread = static_cast<pid_t>(syscall(SYS_gettid));
+    result = sync(buffer_.get(), DMA_BUF_SYNC_START | DMA_BUF_SYNC_READ);
+  });
+  EXPECT_TRUE(comes_true([&] { return place_of(thread).find("fence") != std::string::npos; }))
+      << place_of(thread);
+  std::vector<uint8_t> frame(kLength);
+  scribble(frame, 1);
+  importer.write(0, frame);
+  importer.signal();
+  reader.join();
+  EXPECT_EQ(result, 0);
+  EXPECT_EQ(difference(mapping_.bytes(), frame), "");
+}
+
+TEST_F(ImporterSync, IsInterruptedBySignals) {
+  const Importer importer(buffer_.get(), DMAWIRE_FROM_DEVICE, 0, kLength);
+  ASSERT_EQ(importer.error(), 0);
+  importer.add_fence();
+  EXPECT_EQ(in_child([&] {
+              struct sigaction action = {};
+              action.sa_handler = [](int) {};
+              sigaction(SIGALRM, &action, nullptr);
+              // Again and again: the first may come before the wait.
+              const itimerval soon{.it_interval = {0, 10'000}, .it_value = {0, 10'000}};
+              setitimer(ITIMER_REAL, &soon, nullptr);
+              return sync(buffer_.get(), DMA_BUF_SYNC_START | DMA_BUF_SYNC_READ);
+            }),
+            EINTR);
+}
 
 }  // namespace
 }  // namespace dmawire::test
