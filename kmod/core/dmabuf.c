@@ -14,6 +14,7 @@
 #include <linux/dma-resv.h>
 #include <linux/err.h>
 #include <linux/highmem.h>
+#include <linux/io.h>
 #include <linux/mm.h>
 #include <linux/scatterlist.h>
 #include <linux/sched.h>
@@ -36,6 +37,16 @@ struct dmawire_attachment {
 	enum dma_data_direction direction;
 };
 
+/**
+ * struct dmawire_segment_limits - what a device can take as one segment
+ * @length: most bytes, at least PAGE_SIZE
+ * @boundary: dma_get_seg_boundary(), a mask of at least a page
+ */
+struct dmawire_segment_limits {
+	size_t length;
+	unsigned long boundary;
+};
+
 /* Marks attachments of our capture queues. */
 static const char dmawire_dmabuf_own;
 
@@ -44,26 +55,44 @@ static bool is_own(const struct dma_buf_attachment *attach)
 	return attach->importer_priv == &dmawire_dmabuf_own;
 }
 
+/*
+ * Where boundaries are looked for before the buffer is mapped. The DMA address
+ * differs by a multiple of them, or is the IOMMU's, which keeps segments inside.
+ */
+static u64 segment_address(const struct dmawire_buffer *buffer, size_t start)
+{
+	size_t begin = buffer->offset + start;
+
+	if (!buffer->pages)
+		return buffer->address + start;
+	return page_to_phys(dmawire_buffer_page(buffer, begin >> PAGE_SHIFT)) +
+	       offset_in_page(begin);
+}
+
 /* How long a segment is that begins there. It ends where a page does. */
 static size_t segment_length(const struct dmawire_buffer *buffer, size_t start,
-			     size_t max_segment)
+			     const struct dmawire_segment_limits *limits)
 {
-	size_t most = ALIGN_DOWN(max_segment, PAGE_SIZE) -
+	size_t most = ALIGN_DOWN(limits->length, PAGE_SIZE) -
 		      offset_in_page(buffer->offset + start);
+	size_t to_boundary = limits->boundary -
+			     (segment_address(buffer, start) & limits->boundary);
 
-	return dmawire_buffer_contiguous(buffer, start,
-					 min(most, buffer->length - start));
+	most = min(most, buffer->length - start);
+	if (to_boundary < most)
+		most = to_boundary + 1;
+	return dmawire_buffer_contiguous(buffer, start, most);
 }
 
 static int make_table(struct sg_table *sgt, const struct dmawire_buffer *buffer,
-		      size_t max_segment)
+		      const struct dmawire_segment_limits *limits)
 {
 	unsigned int nr = 0;
 	struct scatterlist *sg;
 	size_t at, length;
 	int ret, i;
 
-	for (at = 0; at < buffer->length; at += segment_length(buffer, at, max_segment))
+	for (at = 0; at < buffer->length; at += segment_length(buffer, at, limits))
 		nr++;
 	ret = sg_alloc_table(sgt, nr, GFP_KERNEL);
 	if (ret)
@@ -73,7 +102,7 @@ static int make_table(struct sg_table *sgt, const struct dmawire_buffer *buffer,
 	for_each_sgtable_sg(sgt, sg, i) {
 		const size_t begin = buffer->offset + at;
 
-		length = segment_length(buffer, at, max_segment);
+		length = segment_length(buffer, at, limits);
 		if (buffer->pages) {
 			sg_set_page(sg, dmawire_buffer_page(buffer, begin >> PAGE_SHIFT),
 				    length, offset_in_page(begin));
@@ -90,16 +119,19 @@ static int make_table(struct sg_table *sgt, const struct dmawire_buffer *buffer,
 static int dmawire_dmabuf_attach(struct dma_buf *dmabuf,
 				 struct dma_buf_attachment *attach)
 {
-	size_t max_segment = dma_get_max_seg_size(attach->dev);
+	struct dmawire_segment_limits limits = {
+		.length = dma_get_max_seg_size(attach->dev),
+		.boundary = dma_get_seg_boundary(attach->dev),
+	};
 	struct dmawire_buffer *buffer = dmabuf->priv;
 	struct dmawire_attachment *a;
 	int ret;
 
 	/* Bounce buffers hold less than a segment may have otherwise. */
 	if (buffer->pages)
-		max_segment = min(max_segment, dma_max_mapping_size(attach->dev));
+		limits.length = min(limits.length, dma_max_mapping_size(attach->dev));
 	/* Its scatter-gather entries cannot hold the pages we are made of. */
-	if (max_segment < PAGE_SIZE)
+	if (limits.length < PAGE_SIZE || limits.boundary < PAGE_SIZE - 1)
 		return -EINVAL;
 	/* Importers take it for granted that a dma-buf is one of whole pages. */
 	if (!is_own(attach) &&
@@ -110,11 +142,11 @@ static int dmawire_dmabuf_attach(struct dma_buf *dmabuf,
 	if (!a)
 		return -ENOMEM;
 
-	ret = make_table(&a->sgt, buffer, max_segment);
+	ret = make_table(&a->sgt, buffer, &limits);
 	if (ret)
 		goto err_free;
 	if (!is_own(attach))
-		ret = make_table(&a->copy, buffer, max_segment);
+		ret = make_table(&a->copy, buffer, &limits);
 	if (ret)
 		goto err_free_table;
 
@@ -169,6 +201,18 @@ static bool needs_sync(struct device *dev, const struct sg_table *sgt)
 	return false;
 }
 
+static bool crosses_boundary(struct device *dev, const struct sg_table *sgt)
+{
+	const unsigned long boundary = dma_get_seg_boundary(dev);
+	struct scatterlist *sg;
+	int i;
+
+	for_each_sgtable_dma_sg(sgt, sg, i)
+		if (boundary - (sg_dma_address(sg) & boundary) < sg_dma_len(sg) - 1)
+			return true;
+	return false;
+}
+
 static int map_table(struct dma_buf_attachment *attach,
 		     enum dma_data_direction direction)
 {
@@ -204,11 +248,20 @@ static int map_pages(struct dma_buf_attachment *attach,
 	int ret;
 
 	ret = map_table(attach, direction);
-	if (ret || !is_own(attach) || direction != DMA_FROM_DEVICE ||
-	    !needs_sync(attach->dev, &a->sgt))
+	if (ret)
 		return ret;
-	unmap_table(attach);
-	return map_table(attach, DMA_BIDIRECTIONAL);
+	if (is_own(attach) && direction == DMA_FROM_DEVICE &&
+	    needs_sync(attach->dev, &a->sgt)) {
+		unmap_table(attach);
+		ret = map_table(attach, DMA_BIDIRECTIONAL);
+		if (ret)
+			return ret;
+	}
+	if (crosses_boundary(attach->dev, &a->sgt)) {
+		unmap_table(attach);
+		return -EIO;
+	}
+	return 0;
 }
 
 static struct sg_table *copy_for_importer(struct dmawire_attachment *a)

@@ -69,6 +69,10 @@ static unsigned int interval;
 module_param(interval, uint, 0444);
 MODULE_PARM_DESC(interval, "max_interval_ms of the device (default 0: none)");
 
+static unsigned long boundary;
+module_param(boundary, ulong, 0444);
+MODULE_PARM_DESC(boundary, "dma_set_seg_boundary() of the device; a transfer with a segment across it fails (default 0: none is set)");
+
 static int broken_fault;
 static struct platform_device *broken_parent;
 static struct dmawire_device *broken_device;
@@ -83,6 +87,17 @@ static u8 broken_source[BROKEN_MAX_FRAME] __aligned(8);
 
 static void broken_work_fn(struct work_struct *work);
 static DECLARE_DELAYED_WORK(broken_work, broken_work_fn);
+
+static bool broken_can_reach(const struct dmawire_transfer *transfer)
+{
+	for (unsigned int i = 0; boundary && i < transfer->nr_segments; i++) {
+		struct dmawire_segment segment = dmawire_transfer_segment(transfer, i);
+
+		if ((segment.address & boundary) + segment.length - 1 > boundary)
+			return false;
+	}
+	return true;
+}
 
 static void broken_write(const struct dmawire_segment *segment, size_t offset,
 			 size_t length)
@@ -115,6 +130,10 @@ static void broken_capture(struct dmawire_transfer *transfer)
 
 	broken_sequence += broken_fault == BROKEN_DROPS ? 2 : 1;
 	dmawire_frame_make(broken_source, length, length, frame.sequence);
+	if (!broken_can_reach(transfer)) {
+		dmawire_transfer_failed(transfer);
+		return;
+	}
 	broken_fill(transfer, broken_fault == BROKEN_HOLE ? length / 2 : length);
 	if (broken_fault == BROKEN_TOO_LONG)
 		frame.length = transfer->length + 1;
@@ -300,6 +319,9 @@ static int __init broken_init(void)
 	broken_parent = platform_device_register_full(&parent);
 	if (IS_ERR(broken_parent))
 		return PTR_ERR(broken_parent);
+
+	if (boundary)
+		dma_set_seg_boundary(&broken_parent->dev, boundary);
 
 	/* Software does not see memory through an IOMMU. */
 	ret = device_iommu_mapped(&broken_parent->dev) ? -ENODEV :

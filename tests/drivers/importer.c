@@ -24,6 +24,10 @@
 
 #include "importer.h"
 
+static unsigned long boundary;
+module_param(boundary, ulong, 0444);
+MODULE_PARM_DESC(boundary, "dma_set_seg_boundary() of the device; a dma-buf with a segment across it is refused with EDOM (default 0: none is set)");
+
 static struct platform_device *importer_parent;
 
 /**
@@ -66,6 +70,17 @@ static const struct dma_fence_ops importer_fence_ops = {
 
 /* Protects fences; outlives each file. */
 static DEFINE_SPINLOCK(importer_fence_lock);
+
+static bool importer_can_reach(const struct sg_table *sgt)
+{
+	struct scatterlist *sg;
+	unsigned int i;
+
+	for_each_sgtable_dma_sg(sgt, sg, i)
+		if (boundary && (sg_dma_address(sg) & boundary) + sg_dma_len(sg) - 1 > boundary)
+			return false;
+	return true;
+}
 
 static void importer_trim(struct importer *importer, u64 offset, u64 end)
 {
@@ -129,12 +144,18 @@ static int importer_import(struct importer *importer,
 	ret = PTR_ERR_OR_ZERO(importer->sgt);
 	if (ret)
 		goto err_detach;
+	ret = -EDOM;
+	if (!importer_can_reach(importer->sgt))
+		goto err_unmap;
 
 	importer->offset = request.offset;
 	importer->first = NULL;
 	importer_trim(importer, request.offset, request.offset + request.length);
 	return 0;
 
+err_unmap:
+	dma_buf_unmap_attachment_unlocked(importer->attach, importer->sgt,
+					  importer->direction);
 err_detach:
 	dma_buf_detach(dmabuf, importer->attach);
 err_forget:
@@ -302,6 +323,8 @@ static int __init importer_init(void)
 	importer_parent = platform_device_register_full(&parent);
 	if (IS_ERR(importer_parent))
 		return PTR_ERR(importer_parent);
+	if (boundary)
+		dma_set_seg_boundary(&importer_parent->dev, boundary);
 
 	/* Software does not see memory through an IOMMU. */
 	ret = device_iommu_mapped(&importer_parent->dev) ? -ENODEV :

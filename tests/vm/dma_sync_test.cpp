@@ -508,5 +508,29 @@ TEST_F(ImporterSync, IsInterruptedBySignals) {
             EINTR);
 }
 
+/// Of 16 KiB, a quarter of the longest segment of a device that says nothing about it.
+constexpr size_t kBoundary = 4 * kPage - 1;
+
+TEST(SegmentBoundary, IsNotCrossedByATransfer) {
+  const DriverModule driver("dmawire_broken", "boundary=" + std::to_string(kBoundary));
+  Capturing capture("broken", contig_request(kMiB));
+  for (uint64_t i = 0; i < 2; ++i)
+    ASSERT_EQ(capture.give(i * 3 * kFolio + i * 5 * kPage, kFolio), 0);
+  ASSERT_EQ(capture.start(), 0);
+  for (uint64_t i = 0; i < 2; ++i) {
+    const dmawire_take taken = capture.take();
+    ASSERT_EQ(taken.out_result, static_cast<int>(kFolio)) << i;
+    EXPECT_EQ(frame_fault(capture.frame(taken), i), "");
+  }
+  EXPECT_EQ(capture.stop(), 0);
+}
+
+TEST(SegmentBoundary, IsNotCrossedByWhatIsImported) {
+  const UniqueFd device = open_device();
+  const UniqueFd buffer = create(device.get(), contig_request(kMiB));
+  const DriverModule driver("dmawire_importer", "boundary=" + std::to_string(kBoundary));
+  EXPECT_EQ(Importer(buffer.get(), DMAWIRE_BIDIRECTIONAL, 0, kMiB).error(), 0);
+}
+
 }  // namespace
 }  // namespace dmawire::test
