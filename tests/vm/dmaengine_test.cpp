@@ -297,9 +297,9 @@ TEST_F(DmaengineWedged, KeepsItsMemoryUntilItCanBeStopped) {
   EXPECT_EQ(controller_->get("issued"), 1);
 
   controller_->set("terminate_error", 0);
-  controller_->set("hang", 0);
   ASSERT_EQ(capture.stop(), 0);
   EXPECT_EQ(controller_->get("issued"), 0);
+  controller_->set("hang", 0);
   EXPECT_TRUE(is_all(capture.memory(), kUnwritten));
   ASSERT_EQ(capture.give(0, 2 * kPage), 0);
   ASSERT_EQ(capture.start(), 0);

@@ -78,6 +78,32 @@ int open_device(const std::string& node, int mode, bool waits = false) {
   return ::open(node.c_str(), mode | O_CLOEXEC | (waits ? 0 : O_NONBLOCK));
 }
 
+/// What another process with the first node does before it ends as if killed.
+void capture_elsewhere() {
+  const int fd = ::open(first_node, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+  dmawire_create create{.size = sizeof(create),
+                        .length = 65'536,
+                        .direction = DMAWIRE_FROM_DEVICE,
+                        .node = -1,
+                        .fd_flags = O_RDWR | O_CLOEXEC};
+  ::ioctl(fd, DMAWIRE_IOC_CREATE, &create);
+  tell(fd, DMAWIRE_IOC_ATTACH, dmawire_attach{.fd = create.out_fd});
+  tell(fd, DMAWIRE_IOC_GIVE, dmawire_give{.length = 4096});
+  tell(fd, DMAWIRE_IOC_START, dmawire_start{});
+  tell(fd, DMAWIRE_IOC_GIVE, dmawire_give{.length = 4096, .offset = 4096});
+  tell(fd, DMAWIRE_IOC_TAKE, dmawire_take{});
+}
+
+/// Stops what others run on these files.
+void stop_all(std::span<const Target> devices) {
+  const Impatience impatience;  // a file may be one that waits
+  for (const Target& device : devices) {
+    tell(device.fd, DMAWIRE_IOC_STOP, dmawire_stop{});
+    tell(device.fd, DMAWIRE_IOC_TAKE, dmawire_take{});
+    tell(device.fd, DMAWIRE_IOC_DETACH, dmawire_detach{});
+  }
+}
+
 }  // namespace
 
 std::string Executor::run(const Input& input) {
@@ -701,6 +727,8 @@ void Executor::advise(const Call& call) {
 void Executor::fork_here(const Call& call) {
   constexpr useconds_t beside_what_follows = 2'000;
   const std::uint64_t begin = arena::area(call.get("area"));
+  // A child has the locks as they were, held by a thread that it does not have.
+  const std::vector<Target> devices = descriptors_.all(Kind::device);
   const pid_t child = ::fork();
   if (child == 0) {
     ::usleep(beside_what_follows);
@@ -715,7 +743,7 @@ void Executor::fork_here(const Call& call) {
         arena::clear();
         break;
       case 3:
-        stop_everything();
+        stop_all(devices);
         break;
       case 4:
         capture_elsewhere();

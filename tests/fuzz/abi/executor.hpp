@@ -134,9 +134,6 @@ class Executor {
   void protect(const Call& call);
   void advise(const Call& call);
   void fork_here(const Call& call);
-  /// What another opener of a node does, which then ends as if killed.
-  void capture_elsewhere() const;
-  void stop_everything();
   void import(const Call& call);
   void change_driver(const Call& call);
   void signal(const Call& call);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The calls of an input by which others come into play: another process with the same node, fences
-// of another device, the device's driver, signals, and the memory cgroup.
+// The calls of an input by which others come into play: fences of another device, the device's
+// driver, signals, and the memory cgroup.
 
 #include <fcntl.h>
 #include <signal.h>
@@ -45,30 +45,6 @@ void Executor::fence(const Call& call) {
   } else if (SwSyncFence request{.value = 1 + static_cast<std::uint32_t>(how)};
              ::ioctl(timeline_, create_fence, &request) == 0) {
     descriptors_.add({request.fence, Kind::other});
-  }
-}
-
-void Executor::capture_elsewhere() const {
-  const int fd = ::open("/dev/dmawire0", O_RDWR | O_CLOEXEC | O_NONBLOCK);
-  dmawire_create create{.size = sizeof(create),
-                        .length = 65'536,
-                        .direction = DMAWIRE_FROM_DEVICE,
-                        .node = -1,
-                        .fd_flags = O_RDWR | O_CLOEXEC};
-  ::ioctl(fd, DMAWIRE_IOC_CREATE, &create);
-  tell(fd, DMAWIRE_IOC_ATTACH, dmawire_attach{.fd = create.out_fd});
-  tell(fd, DMAWIRE_IOC_GIVE, dmawire_give{.length = 4096});
-  tell(fd, DMAWIRE_IOC_START, dmawire_start{});
-  tell(fd, DMAWIRE_IOC_GIVE, dmawire_give{.length = 4096, .offset = 4096});
-  tell(fd, DMAWIRE_IOC_TAKE, dmawire_take{});
-}
-
-void Executor::stop_everything() {
-  const Impatience impatience;  // a file may be one that waits
-  for (const Target& device : descriptors_.all(Kind::device)) {
-    tell(device.fd, DMAWIRE_IOC_STOP, dmawire_stop{});
-    tell(device.fd, DMAWIRE_IOC_TAKE, dmawire_take{});
-    tell(device.fd, DMAWIRE_IOC_DETACH, dmawire_detach{});
   }
 }
 

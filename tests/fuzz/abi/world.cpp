@@ -86,6 +86,12 @@ UniqueFd heap_buffer() {
              : UniqueFd{};
 }
 
+bool takes_buffers() {
+  const UniqueFd device = test::open_device();
+  const UniqueFd buffer = test::create_buffer(device.get(), page);
+  return test::query(buffer.get()).out_direct == DMAWIRE_USABLE;
+}
+
 /// So that executions get numbers from first_fd on, and only they.
 void fill_descriptors() {
   int fd = 0;
@@ -260,9 +266,7 @@ Surroundings::Surroundings()
     std::fprintf(stderr, "fuzz: this kernel has %zu other exporters and %s importer\n",
                  foreign.size(), vgem.valid() ? "an" : "no");
   }
-  const UniqueFd device = test::open_device();
-  const UniqueFd buffer = test::create_buffer(device.get(), page);
-  uring_takes_buffers = test::query(buffer.get()).out_direct == DMAWIRE_USABLE;
+  uring_takes_buffers = takes_buffers();
   fill_descriptors();
 }
 
