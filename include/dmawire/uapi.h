@@ -845,8 +845,8 @@ struct dmawire_uring_unregister {
  * out_* fields are written before it is posted, if the result is not negative
  * and the process still has its memory.
  *
- * The end of the ring, or of the task that made the request, cancels the request and
- * no other: it completes with ECANCELED. A range that the device has by then stays the
+ * io_uring cancels a request when its ring or its process ends, or the process calls
+ * execve(2). It completes with ECANCELED, and no other does. A range that the device has by then stays the
  * device's (giving it again: EBUSY) until the device is done with it or stopped, and
  * its frame is counted as canceled. The device goes on until STOP, or the last close
  * of the file that owns it. A single request cannot be canceled

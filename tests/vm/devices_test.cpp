@@ -20,6 +20,7 @@
 #include "edu_card.hpp"
 #include "given_memory.hpp"
 #include "guest.hpp"
+#include "slot_ring.hpp"
 #include "kernel_log.hpp"
 
 namespace dmawire::test {
@@ -350,6 +351,28 @@ TEST_F(Broken, FramesInAnotherOrderAreNoFault) {
   EXPECT_EQ(capture_->status().out_lost, 0U);
   EXPECT_EQ(capture_->status().out_failed, 0U);
   EXPECT_EQ(capture_->status().out_captured, 4U);
+}
+
+TEST_F(Broken, ARequestThatIsCanceledLeavesItsRangeWithTheDevice) {
+  ASSERT_NO_FATAL_FAILURE(begin("hang"));
+  dmawire_uring_capture request{
+      .size = sizeof(request), .index = 0, .length = kPage, .offset = kPage};
+  SlotRing ring;
+  ring.submit([&](io_uring_sqe* sqe) {
+    io_uring_prep_rw(IORING_OP_URING_CMD, sqe, capture_->device(), &request, 0, 0);
+    sqe->cmd_op = DMAWIRE_URING_CMD_CAPTURE;
+  });
+  EXPECT_EQ(capture_->status().out_given, 2U);
+  ring.end();
+  EXPECT_TRUE(comes_true([this] { return capture_->status().out_canceled == 1; }));
+  EXPECT_EQ(capture_->status().out_running, 1U) << "others go on";
+  EXPECT_EQ(capture_->status().out_given, 2U);
+  EXPECT_EQ(capture_->give(kPage, kPage), EBUSY) << "the device may still write to it";
+  ASSERT_EQ(capture_->stop(), 0);
+  EXPECT_EQ(capture_->status().out_given, 0U);
+  EXPECT_EQ(capture_->status().out_canceled, 2U);
+  EXPECT_EQ(capture_->take().out_result, -ECANCELED);
+  EXPECT_EQ(capture_->give(kPage, kPage), 0);
 }
 
 TEST_F(Broken, SuspendEndsTheRunAndResumeAllowsANewOne) {
