@@ -846,10 +846,10 @@ struct dmawire_uring_unregister {
  * and the process still has its memory.
  *
  * io_uring cancels a request when its ring or its process ends, or the process calls
- * execve(2). It completes with ECANCELED, and no other does. A range that the device has by then stays the
- * device's (giving it again: EBUSY) until the device is done with it or stopped, and
- * its frame is counted as canceled. The device goes on until STOP, or the last close
- * of the file that owns it. A single request cannot be canceled
+ * execve(2). It completes with ECANCELED, and no other does. A range that the device
+ * has by then stays the device's (giving it again: EBUSY) until the device is done with
+ * it or stopped, and its frame is counted as canceled. The device goes on until STOP,
+ * or the last close of the file that owns it. A single request cannot be canceled
  * (IORING_OP_ASYNC_CANCEL): io_uring has no way to ask.
  */
 struct dmawire_uring_capture {
