@@ -415,7 +415,7 @@ struct dmawire_create {
 	__u32 reserved2;
 };
 
-#define DMAWIRE_CREATE_SIZE_V1 48
+#define DMAWIRE_CREATE_SIZE_V1 64
 #define DMAWIRE_IOC_CREATE _IO(DMAWIRE_IOC_MAGIC, 0x01)
 
 /**
@@ -442,6 +442,7 @@ struct dmawire_create {
  *	the page size, or that of huge pages. The kernel picks an address that is
  *	only if it is told one (MAP_FIXED). 0 if the dma-buf cannot be mapped
  * @out_offset: how many bytes lie before it in its first page
+ * @out_reserved: 0
  * @out_segments_of: of how many pages its @out_segments are: entry i counts those of
  *	at least 2^i and less than 2^(i + 1) pages. The first also counts parts of
  *	one page, the last all that are longer
@@ -468,12 +469,13 @@ struct dmawire_query {
 	__u32 out_odirect_read;
 	__u32 out_direct;
 	__u32 out_folios;
-	__u32 out_granule;
+	__aligned_u64 out_granule;
 	__u32 out_offset;
+	__u32 out_reserved;
 	__u32 out_segments_of[16];
 };
 
-#define DMAWIRE_QUERY_SIZE_V1 136
+#define DMAWIRE_QUERY_SIZE_V1 152
 #define DMAWIRE_IOC_QUERY _IO(DMAWIRE_IOC_MAGIC, 0x02)
 
 /*

@@ -9,6 +9,8 @@
 #include <linux/fcntl.h>
 #include <linux/file.h>
 #include <linux/fs.h>
+#include <linux/limits.h>
+#include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/nospec.h>
 #include <linux/stddef.h>
@@ -236,7 +238,7 @@ static int dmawire_ioctl_query(struct dmawire_ioctl_call *call)
 	query->out_node = buffer->node;
 	query->out_length = buffer->length;
 	query->out_largest_segment = survey.largest_run;
-	query->out_segments = survey.nr_runs;
+	query->out_segments = min(survey.nr_runs, U32_MAX);
 	static_assert(sizeof(query->out_segments_of) == sizeof(survey.nr_runs_of));
 	memcpy(query->out_segments_of, survey.nr_runs_of, sizeof(survey.nr_runs_of));
 	query->out_mmap = buffer->pages ? mapping : DMAWIRE_USABLE;
@@ -247,9 +249,10 @@ static int dmawire_ioctl_query(struct dmawire_ioctl_call *call)
 	query->out_odirect_read = into_mapping;
 	query->out_direct = !dmawire_uring_can_register() ? DMAWIRE_KERNEL_LACKS_IT :
 			    !buffer->pages ? DMAWIRE_NO_PAGES : DMAWIRE_USABLE;
-	query->out_folios = survey.nr_folios;
+	query->out_folios = min(survey.nr_folios, U32_MAX);
 	query->out_granule = buffer->granule;
 	query->out_offset = buffer->offset;
+	query->out_reserved = 0;
 	dma_buf_put(dmabuf);
 	return 0;
 }
@@ -511,18 +514,24 @@ static const struct dmawire_ioctl_op dmawire_ioctl_ops[] = {
 	},
 };
 
-/* What was published once stays. */
-static_assert(sizeof(struct dmawire_info) >= DMAWIRE_INFO_SIZE_V1);
-static_assert(sizeof(struct dmawire_create) >= DMAWIRE_CREATE_SIZE_V1);
-static_assert(sizeof(struct dmawire_query) >= DMAWIRE_QUERY_SIZE_V1);
-static_assert(sizeof(struct dmawire_attach) >= DMAWIRE_ATTACH_SIZE_V1);
-static_assert(sizeof(struct dmawire_detach) >= DMAWIRE_DETACH_SIZE_V1);
-static_assert(sizeof(struct dmawire_start) >= DMAWIRE_START_SIZE_V1);
-static_assert(sizeof(struct dmawire_stop) >= DMAWIRE_STOP_SIZE_V1);
-static_assert(sizeof(struct dmawire_give) >= DMAWIRE_GIVE_SIZE_V1);
-static_assert(sizeof(struct dmawire_take) >= DMAWIRE_TAKE_SIZE_V1);
-static_assert(sizeof(struct dmawire_status) >= DMAWIRE_STATUS_SIZE_V1);
-static_assert(sizeof(struct dmawire_sync) >= DMAWIRE_SYNC_SIZE_V1);
+/* What was published once stays: each first version ends with a field of today's. */
+#define DMAWIRE_ASSERT_V1(name, last, size) \
+	static_assert(offsetofend(struct dmawire_##name, last) == (size))
+
+DMAWIRE_ASSERT_V1(info, out_alignment, DMAWIRE_INFO_SIZE_V1);
+DMAWIRE_ASSERT_V1(create, reserved2, DMAWIRE_CREATE_SIZE_V1);
+DMAWIRE_ASSERT_V1(query, out_segments_of, DMAWIRE_QUERY_SIZE_V1);
+DMAWIRE_ASSERT_V1(attach, out_index, DMAWIRE_ATTACH_SIZE_V1);
+DMAWIRE_ASSERT_V1(detach, reserved, DMAWIRE_DETACH_SIZE_V1);
+DMAWIRE_ASSERT_V1(start, reserved, DMAWIRE_START_SIZE_V1);
+DMAWIRE_ASSERT_V1(stop, flags, DMAWIRE_STOP_SIZE_V1);
+DMAWIRE_ASSERT_V1(give, user_data, DMAWIRE_GIVE_SIZE_V1);
+DMAWIRE_ASSERT_V1(take, out_reserved, DMAWIRE_TAKE_SIZE_V1);
+DMAWIRE_ASSERT_V1(status, out_running, DMAWIRE_STATUS_SIZE_V1);
+DMAWIRE_ASSERT_V1(sync, length, DMAWIRE_SYNC_SIZE_V1);
+DMAWIRE_ASSERT_V1(uring_register, length, DMAWIRE_URING_REGISTER_SIZE_V1);
+DMAWIRE_ASSERT_V1(uring_unregister, reserved, DMAWIRE_URING_UNREGISTER_SIZE_V1);
+DMAWIRE_ASSERT_V1(uring_capture, out_reserved, DMAWIRE_URING_CAPTURE_SIZE_V1);
 
 /**
  * dmawire_ioctl_copy - copy a struct in that begins with its size
