@@ -38,7 +38,8 @@
  *              represented
  *   EDQUOT     the buffer would exceed the limit of this open file or of the
  *              module (parameters max_bytes_per_open and max_bytes), or, if its
- *              memory is the caller's and pinned, the caller's RLIMIT_MEMLOCK
+ *              memory is the caller's and pinned or no memory cgroup can be
+ *              charged for it, the caller's RLIMIT_MEMLOCK
  *   EACCES     the memory given would be written, and the caller may not write it;
  *              or the file is open for reading only, see below
  *   EPERM      the memory given could be taken away again
@@ -74,10 +75,19 @@
  * the death of its creator, does not end it. It stays charged to the open file
  * that created it until it is gone. Pages that a network card or disk still
  * reads through a zero-copy request outlive the buffer and are freed after it.
- * Memory that the module allocates comes zeroed, and is charged to the creator's
- * memory cgroup unless its backing says otherwise. A buffer of a CMA area is freed
- * as a whole, when the last such request is done with its last page: until then it
- * stays charged and keeps the module loaded.
+ * Memory that the module allocates comes zeroed. The page allocator's is charged to
+ * the creator's memory cgroup, with the tables that describe it; an importer's
+ * scatter-gather table is charged to the process that attaches. Memory that no
+ * memory cgroup can be charged for (ranges longer than the page allocator's blocks,
+ * CMA areas, dma_alloc_coherent()) counts against RLIMIT_MEMLOCK, as pinned memory
+ * does. A full memory cgroup is ENOMEM, never memory from elsewhere. CREATE does
+ * not invoke the OOM killer, the machine's or the cgroup's, for the memory, its
+ * tables or the dma-buf; inode and file of the dma-buf may exceed a full cgroup's
+ * limit, by a page or two. A descriptor table that has to grow is charged as by
+ * open(2).
+ *
+ * A buffer of a CMA area is freed as a whole, when the last such request is done
+ * with its last page: until then it stays charged and keeps the module loaded.
  *
  * Memory that the caller gives stays what it is to its owner, and cannot be moved
  * or swapped out as long as the buffer lives: it counts against RLIMIT_MEMLOCK of
@@ -378,13 +388,14 @@ struct dmawire_info {
  * begins and ends with a cache line, else EOPNOTSUPP.
  *
  * DMAWIRE_BACKING_CONTIG: the memory is one segment (out_segments of struct
- * dmawire_query), for devices that take no more. It is a block of the page
- * allocator's, if that has one as large (4 MiB at most where pages are 4 KiB); or a
- * range from which the kernel moves away what stands there, which is not charged to
- * the memory cgroup. Only kernels that offer that to modules (7.3 does, 6.12 does
- * not) have it; on others longer buffers are refused with EOPNOTSUPP. With
- * DMAWIRE_CREATE_CMA it is of a CMA area, and @node is -1; where there is no such
- * area, or the kernel has none for modules (6.12), EOPNOTSUPP.
+ * dmawire_query), for devices that take no more. Up to the page allocator's largest
+ * block (4 MiB where pages are 4 KiB) it is such a block, or ENOMEM. Longer buffers
+ * are ranges from which the kernel migrates what stands there; they count against
+ * RLIMIT_MEMLOCK (EDQUOT). Only kernels that offer that to modules (7.3 does, 6.12
+ * does not) have them; on others they are refused with EOPNOTSUPP. With
+ * DMAWIRE_CREATE_CMA the memory is of a CMA area, counts against RLIMIT_MEMLOCK in
+ * any length, and @node is -1; where there is no such area, or the kernel has none
+ * for modules (6.12), EOPNOTSUPP.
  *
  * DMAWIRE_BACKING_COHERENT: memory for the device behind the node, which must do DMA
  * (EOPNOTSUPP). @flags is 0, @node -1. If that device shares the CPU's caches and
@@ -393,8 +404,9 @@ struct dmawire_info {
  * uncached where it does not share caches, and in all of the following unlike that
  * of other backings: out_send and others of struct dmawire_query are
  * DMAWIRE_NO_PAGES, so it can be mapped, read, written and copied from, and no more;
- * it can be attached to no other device (EOPNOTSUPP); it is not charged to the
- * memory cgroup; and when the device goes, it goes: who has it mapped gets SIGBUS.
+ * it can be attached to no other device (EOPNOTSUPP); it counts against
+ * RLIMIT_MEMLOCK (EDQUOT); and when the device goes, it goes: an access to a mapping
+ * is SIGBUS then.
  *
  * Errors: EINVAL, E2BIG, EFAULT, EOVERFLOW, EDQUOT, ENOMEM, EINTR, EMFILE,
  * ENFILE, EBADF, EACCES, EPERM, EOPNOTSUPP, ENODEV.

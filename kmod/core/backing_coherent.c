@@ -9,11 +9,9 @@
  */
 #include <linux/cc_platform.h>
 #include <linux/device.h>
-#include <linux/dma-buf.h>
 #include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
 #include <linux/err.h>
-#include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/io.h>
 #include <linux/list.h>
@@ -30,9 +28,13 @@
 
 #include "backing.h"
 #include "buffer.h"
+#include "memlock.h"
+#include "reach.h"
 
 /* An effort, but no process is worth killing for it. */
 #define DMAWIRE_COHERENT_GFP (GFP_KERNEL | __GFP_RETRY_MAYFAIL | __GFP_NOWARN)
+
+#define DMAWIRE_COHERENT_TABLE_GFP (DMAWIRE_COHERENT_GFP | __GFP_ACCOUNT)
 
 /* Pages mapped by one fault. */
 #define DMAWIRE_COHERENT_BATCH 512UL
@@ -73,10 +75,11 @@ static int sees_as_cpu(struct device *dev, const struct dmawire_buffer *buffer)
 	struct sg_table sgt;
 	int ret;
 
-	if (max_segment < PAGE_SIZE)
+	if (max_segment < PAGE_SIZE || !dmawire_reach_covers(dev, buffer))
 		return 0;
 	ret = sg_alloc_table_from_pages_segment(&sgt, buffer->pages, buffer->nr_pages, 0,
-						buffer->length, max_segment, GFP_KERNEL);
+						buffer->length, max_segment,
+						DMAWIRE_COHERENT_TABLE_GFP);
 	if (ret)
 		return ret;
 
@@ -95,14 +98,23 @@ static int sees_as_cpu(struct device *dev, const struct dmawire_buffer *buffer)
 static int alloc_from_device(struct dmawire_buffer *buffer, struct device *dev,
 			     const void *owner)
 {
+	int ret;
+
 	/* Memory that is not encrypted it would be there, and mapped as if it was. */
 	if (!dev->coherent_dma_mask || cc_platform_has(CC_ATTR_MEM_ENCRYPT))
 		return -EOPNOTSUPP;
 
+	/* dma_alloc_coherent() charges no memory cgroup. */
+	ret = dmawire_memlock_charge(&buffer->memlock, buffer->nr_pages);
+	if (ret)
+		return ret;
+
 	buffer->vaddr = dma_alloc_coherent(dev, buffer->length, &buffer->address,
 					   DMAWIRE_COHERENT_GFP);
-	if (!buffer->vaddr)
+	if (!buffer->vaddr) {
+		dmawire_memlock_uncharge(&buffer->memlock);
 		return -ENOMEM;
+	}
 
 	kvfree(buffer->pages);
 	buffer->pages = NULL;
@@ -144,6 +156,7 @@ static void free_to_device(struct dmawire_buffer *buffer)
 
 	dma_free_coherent(buffer->dev, buffer->length, buffer->vaddr,
 			  buffer->address);
+	dmawire_memlock_uncharge(&buffer->memlock);
 	buffer->vaddr = NULL;
 	list_del(&buffer->link);
 }
@@ -164,24 +177,26 @@ static void dmawire_backing_coherent_free(struct dmawire_buffer *buffer)
  * dmawire_coherent_revoke - give a device its memory back
  * @owner: what was the owner of buffers when they were created
  *
- * Nothing has them mapped for a device any more, and no more are created. Who has
- * one mapped gets SIGBUS from now on.
+ * Nothing has them mapped for a device any more, and no more are created. Access to
+ * a mapping of one is SIGBUS from now on.
  */
 void dmawire_coherent_revoke(const void *owner)
 {
 	struct dmawire_buffer *buffer, *next;
-	struct file *file;
+	struct inode *inode;
 
 	mutex_lock(&coherent_lock);
 	list_for_each_entry_safe(buffer, next, &coherent_buffers, link) {
 		if (buffer->owner != owner)
 			continue;
-		/* If it is about to go nothing has it mapped. */
-		file = get_file_active(&buffer->dmabuf->file);
-		if (file) {
-			unmap_mapping_range(file->f_mapping, 0, 0, 1);
-			fput(file);
-		}
+		/*
+		 * NULL before the export, and then nothing has it mapped. The struct
+		 * file may be gone: a descriptor opened with O_PATH keeps only the
+		 * dentry, and with that the dma-buf.
+		 */
+		inode = READ_ONCE(buffer->inode);
+		if (inode)
+			unmap_mapping_range(inode->i_mapping, 0, 0, 1);
 		free_to_device(buffer);
 	}
 	mutex_unlock(&coherent_lock);
@@ -210,8 +225,11 @@ static vm_fault_t dmawire_backing_coherent_fault(struct vm_fault *vmf)
 		ret = vmf_insert_pfn(vma, vmf->address + i * PAGE_SIZE,
 				     pfn_of(buffer->vaddr +
 					    (vmf->pgoff + i) * PAGE_SIZE));
-		if (ret != VM_FAULT_NOPAGE)
+		if (ret != VM_FAULT_NOPAGE) {
+			/* The page that is wanted is there, if not all. */
+			ret = i ? VM_FAULT_NOPAGE : ret;
 			break;
+		}
 	}
 	mutex_unlock(&coherent_lock);
 	return ret;

@@ -3,15 +3,27 @@
  * Backing `contig`: one piece of physical memory, for devices that cannot gather
  * theirs from several. Its pages stand alone as those of `pages` do; if it is of a
  * CMA area they all go back there together.
+ *
+ * A block of the page allocator's is charged to the memory cgroup. No cgroup can be
+ * charged for the rest, ranges and CMA: it counts as locked memory instead. What the
+ * page allocator has blocks for is never taken from elsewhere, or a full cgroup would
+ * be no limit.
  */
 #include <linux/cma.h>
+#include <linux/align.h>
 #include <linux/gfp.h>
 #include <linux/highmem.h>
 #include <linux/log2.h>
+#include <linux/memory_hotplug.h>
 #include <linux/mm.h>
+#include <linux/mmzone.h>
+#include <linux/nodemask.h>
 #include <linux/numa.h>
+#include <linux/page_ref.h>
+#include <linux/pageblock-flags.h>
 #include <linux/pagemap.h>
 #include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/topology.h>
 
 #include <dmawire/uapi.h>
@@ -19,10 +31,11 @@
 #include "backing.h"
 #include "buffer.h"
 #include "limbo.h"
+#include "memlock.h"
 
 /* No other memory will do, so it is worth an effort, but never the OOM killer. */
-#define DMAWIRE_CONTIG_GFP \
-	(GFP_HIGHUSER | __GFP_ZERO | __GFP_RETRY_MAYFAIL | __GFP_NOWARN)
+#define DMAWIRE_CONTIG_GFP (GFP_HIGHUSER | __GFP_RETRY_MAYFAIL | __GFP_NOWARN)
+#define DMAWIRE_CONTIG_BLOCK_GFP (DMAWIRE_CONTIG_GFP | __GFP_ZERO | __GFP_ACCOUNT)
 
 static int dmawire_backing_contig_init(struct dmawire_buffer *buffer,
 				       const struct dmawire_buffer_params *params)
@@ -40,10 +53,7 @@ static struct page *alloc_block(unsigned long nr_pages,
 	const int order = order_base_2(nr_pages);
 	struct page *page;
 
-	if (order > MAX_PAGE_ORDER)
-		return NULL;
-	page = dmawire_pages_alloc_block(params, DMAWIRE_CONTIG_GFP | __GFP_ACCOUNT,
-					 order);
+	page = dmawire_pages_alloc_block(params, DMAWIRE_CONTIG_BLOCK_GFP, order);
 	if (!page || !order)
 		return page;
 
@@ -53,34 +63,141 @@ static struct page *alloc_block(unsigned long nr_pages,
 	return page;
 }
 
-/* Moves away what stands in the way. The memory cgroup is not charged. */
-static struct page *alloc_range(unsigned long nr_pages,
-				const struct dmawire_buffer_params *params)
+/*
+ * A guess without locks, so that alloc_contig_range(), which drains the lists of all
+ * CPUs, is called for promising ranges only: the page is free or on an LRU list.
+ */
+static bool may_migrate(struct page *page)
 {
-	const int node = params->node == NUMA_NO_NODE ? numa_mem_id() : params->node;
-
-	return alloc_contig_pages(nr_pages,
-				  dmawire_gfp_of_zone(DMAWIRE_CONTIG_GFP, params->zone),
-				  node, NULL);
+	page = compound_head(page);
+	if (PageReserved(page))
+		return false;
+	if (PageBuddy(page) || PageLRU(page))
+		return true;
+	return !page_ref_count(page) && !page_has_type(page);
 }
 
-static struct page *alloc_from_cma(struct cma *cma, unsigned long nr_pages)
+/* The first page from @pfn on, before @end, that stands in the way; or @end. */
+static unsigned long find_obstacle(struct zone *zone, unsigned long pfn,
+				   unsigned long end)
 {
-	struct page *page = cma_alloc(cma, nr_pages, 0, true);
+	for (; pfn < end; pfn++) {
+		struct page *page = pfn_to_online_page(pfn);
 
-	if (!page) {
-		/* The area is small, and may be full of what is on its way back. */
-		dmawire_limbo_flush();
-		page = cma_alloc(cma, nr_pages, 0, true);
+		if (!page || page_zone(page) != zone || !may_migrate(page))
+			break;
+		dmawire_relax(pfn);
 	}
-	if (!page)
-		return NULL;
+	return pfn;
+}
 
+/*
+ * Not alloc_contig_pages(), which goes on to the next range, to the end of memory,
+ * when it was a fatal signal that ended the search of one.
+ */
+static int alloc_from_zone(struct zone *zone, unsigned long nr_pages,
+			   struct page **page)
+{
+	unsigned long pfn = ALIGN(zone->zone_start_pfn, pageblock_nr_pages);
+	unsigned long obstacle;
+	int ret;
+
+	for (; zone_spans_pfn(zone, pfn + nr_pages - 1);
+	     pfn = ALIGN(obstacle + 1, pageblock_nr_pages)) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		obstacle = find_obstacle(zone, pfn, pfn + nr_pages);
+		if (obstacle < pfn + nr_pages)
+			continue;
+		ret = dmawire_compat_contig_range(pfn, pfn + nr_pages,
+						  DMAWIRE_CONTIG_GFP);
+		if (!ret)
+			*page = pfn_to_page(pfn);
+		if (ret != -EBUSY)
+			return ret;
+		obstacle = pfn + nr_pages - 1;
+		cond_resched();
+	}
+	return -EBUSY;
+}
+
+static int alloc_from_node(int node, gfp_t gfp, unsigned long nr_pages,
+			   struct page **page)
+{
+	int ret = -EBUSY;
+
+	for (int i = gfp_zone(gfp); i >= 0 && ret == -EBUSY; i--) {
+		struct zone *zone = NODE_DATA(node)->node_zones + i;
+
+		if (populated_zone(zone))
+			ret = alloc_from_zone(zone, nr_pages, page);
+	}
+	return ret;
+}
+
+static void clear_pages_of(struct page *page, unsigned long nr_pages)
+{
 	for (unsigned long i = 0; i < nr_pages; i++) {
 		clear_highpage(page + i);
 		cond_resched();
 	}
-	return page;
+}
+
+/* Migrates what stands in the way, on the preferred node first. */
+static int alloc_range(unsigned long nr_pages,
+		       const struct dmawire_buffer_params *params,
+		       struct page **page)
+{
+	const int preferred = params->node == NUMA_NO_NODE ? numa_mem_id() : params->node;
+	const gfp_t gfp = dmawire_gfp_of_zone(DMAWIRE_CONTIG_GFP, params->zone);
+	int ret, node;
+
+	ret = alloc_from_node(preferred, gfp, nr_pages, page);
+	for_each_node_state(node, N_MEMORY)
+		if (ret == -EBUSY && node != preferred)
+			ret = alloc_from_node(node, gfp, nr_pages, page);
+	if (!ret)
+		clear_pages_of(*page, nr_pages);
+	return ret == -EBUSY ? -ENOMEM : ret;
+}
+
+static int alloc_from_cma(struct cma *cma, unsigned long nr_pages,
+			  struct page **page)
+{
+	*page = cma_alloc(cma, nr_pages, 0, true);
+	if (!*page && !fatal_signal_pending(current)) {
+		/* The area is small, and may be full of what is on its way back. */
+		dmawire_limbo_flush();
+		*page = cma_alloc(cma, nr_pages, 0, true);
+	}
+	if (!*page)
+		return fatal_signal_pending(current) ? -EINTR : -ENOMEM;
+
+	clear_pages_of(*page, nr_pages);
+	return 0;
+}
+
+/* Memory of no cgroup. */
+static int alloc_locked(struct dmawire_buffer *buffer,
+			const struct dmawire_buffer_params *params,
+			struct page **page)
+{
+	int ret;
+
+	if (params->cma ? !params->cma_area : !DMAWIRE_COMPAT_HAS_CONTIG_RANGE)
+		return -EOPNOTSUPP;
+
+	ret = dmawire_memlock_charge(&buffer->memlock, buffer->nr_pages);
+	if (ret)
+		return ret;
+
+	if (params->cma)
+		ret = alloc_from_cma(params->cma_area, buffer->nr_pages, page);
+	else
+		ret = alloc_range(buffer->nr_pages, params, page);
+	if (ret)
+		dmawire_memlock_uncharge(&buffer->memlock);
+	return ret;
 }
 
 static int dmawire_backing_contig_alloc(struct dmawire_buffer *buffer,
@@ -88,25 +205,23 @@ static int dmawire_backing_contig_alloc(struct dmawire_buffer *buffer,
 {
 	const unsigned long nr_pages = buffer->nr_pages;
 	struct page *page;
+	int ret = 0;
 
-	if (params->cma) {
-		if (!params->cma_area)
-			return -EOPNOTSUPP;
-		page = alloc_from_cma(params->cma_area, nr_pages);
-		buffer->cma = params->cma_area;
+	if (params->cma || nr_pages > MAX_ORDER_NR_PAGES) {
+		ret = alloc_locked(buffer, params, &page);
 	} else {
 		page = alloc_block(nr_pages, params);
-		if (!page && !DMAWIRE_COMPAT_HAS_ALLOC_CONTIG_PAGES &&
-		    nr_pages > MAX_ORDER_NR_PAGES)
-			return -EOPNOTSUPP;
 		if (!page)
-			page = alloc_range(nr_pages, params);
+			ret = -ENOMEM;
 	}
-	if (!page)
-		return -ENOMEM;
+	if (ret)
+		return ret;
 
-	for (unsigned long i = 0; i < nr_pages; i++)
+	buffer->cma = params->cma ? params->cma_area : NULL;
+	for (unsigned long i = 0; i < nr_pages; i++) {
 		buffer->pages[i] = page + i;
+		dmawire_relax(i);
+	}
 	return 0;
 }
 
@@ -116,6 +231,7 @@ static void dmawire_backing_contig_free(struct dmawire_buffer *buffer)
 		cma_release(buffer->cma, buffer->pages[0], buffer->nr_pages);
 	else
 		dmawire_pages_free(buffer->pages, buffer->nr_pages);
+	dmawire_memlock_uncharge(&buffer->memlock);
 }
 
 static vm_fault_t dmawire_backing_contig_mkwrite(struct vm_fault *vmf)

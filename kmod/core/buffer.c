@@ -5,6 +5,7 @@
 #include <linux/array_size.h>
 #include <linux/err.h>
 #include <linux/file.h>
+#include <linux/fs.h>
 #include <linux/limits.h>
 #include <linux/log2.h>
 #include <linux/minmax.h>
@@ -21,8 +22,8 @@
 #include "quota.h"
 
 /*
- * The array of pages, like the pages, is charged to the caller's memory cgroup
- * and must not wake an OOM killer.
+ * A buffer and its array of pages are charged to the caller's memory cgroup, as the
+ * pages are, and must not invoke an OOM killer.
  */
 #define DMAWIRE_ARRAY_GFP (GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN)
 
@@ -101,6 +102,7 @@ static unsigned long count_folios(const struct dmawire_buffer *buffer)
 		else if (step << PAGE_SHIFT == DMAWIRE_FOLIO_SIZE &&
 			 folio_size(folio) == DMAWIRE_FOLIO_SIZE)
 			count++;
+		cond_resched();
 	}
 	return count;
 }
@@ -128,6 +130,7 @@ void dmawire_buffer_survey(const struct dmawire_buffer *buffer,
 		survey->nr_runs_of[size_class]++;
 		survey->nr_runs++;
 		survey->largest_run = max(survey->largest_run, run);
+		cond_resched();
 	}
 }
 
@@ -135,6 +138,7 @@ static void release(struct dmawire_buffer *buffer)
 {
 	if (buffer->file)
 		fput(buffer->file);
+	iput(buffer->inode);
 	kfree(buffer);
 }
 
@@ -158,7 +162,7 @@ dmawire_buffer_create(struct dmawire_quota *quota,
 	struct dmawire_buffer *buffer;
 	int ret;
 
-	buffer = kzalloc_obj(*buffer, GFP_KERNEL_ACCOUNT);
+	buffer = kzalloc_obj(*buffer, DMAWIRE_ARRAY_GFP);
 	if (!buffer)
 		return ERR_PTR(-ENOMEM);
 
@@ -218,8 +222,10 @@ void *dmawire_buffer_vmap(const struct dmawire_buffer *buffer)
 				       DMAWIRE_ARRAY_GFP);
 		if (!pages)
 			return NULL;
-		for (unsigned long i = 0; i < buffer->nr_pages; i++)
+		for (unsigned long i = 0; i < buffer->nr_pages; i++) {
 			pages[i] = dmawire_buffer_page(buffer, i);
+			dmawire_relax(i);
+		}
 	}
 	vaddr = vmap(pages, buffer->nr_pages, VM_MAP, PAGE_KERNEL);
 	if (pages != buffer->pages)
@@ -257,14 +263,16 @@ size_t dmawire_buffer_contiguous(const struct dmawire_buffer *buffer,
 	size_t length = unit - (begin & (unit - 1));
 	struct page **page;
 
-	/* It is to its device, and nobody else can ask. */
+	/* It is to its device, and no other is given it. */
 	if (!buffer->pages)
 		return most;
 
 	page = buffer->pages + (begin >> PAGE_SHIFT >> buffer->order);
-	for (; length < most; length += unit, page++)
-		if (!follows(page[1], page[0], nr))
+	for (unsigned long i = 0; length < most; length += unit, i++) {
+		if (!follows(page[i + 1], page[i], nr))
 			break;
+		dmawire_relax(i + 1);
+	}
 	return min(length, most);
 }
 

@@ -4,16 +4,17 @@
 
 #include <linux/dma-direction.h>
 #include <linux/list.h>
+#include <linux/sched.h>
 #include <linux/types.h>
 
 #include "memlock.h"
 
 struct cma;
 struct device;
-struct dma_buf;
 struct dmawire_backing_ops;
 struct dmawire_quota;
 struct file;
+struct inode;
 struct page;
 
 /**
@@ -34,7 +35,7 @@ struct page;
  * @read_only: nobody may write it, because its owner may not
  * @file: what @pages belong to, if they are a file's; holds a reference
  * @start: where in @file, or the address in the process whose memory it is
- * @memlock: for @pages that were not allocated but pinned
+ * @memlock: for memory that is pinned, or that no memory cgroup is charged for
  * @cma: the area that @pages are of, or NULL. They go back there together, when
  *	nobody else has any
  * @dev: whose memory it is, if that is a device's own. Then it has no @pages
@@ -43,7 +44,8 @@ struct page;
  *	the lock of the backing
  * @address: the same, for @dev
  * @is_cached: @dev sees what is in the CPU's caches
- * @dmabuf: what it is exported as
+ * @inode: of the dma-buf, whose mappings are revoked through it; holds a reference,
+ *	since the dma-buf may outlive its struct file. NULL before the export
  * @link: in the backing's list of those with @dev, or of those in limbo
  * @is_target: bit 0: a capture queue has it attached; changes atomically
  *
@@ -72,7 +74,7 @@ struct dmawire_buffer {
 	void *vaddr;
 	dma_addr_t address;
 	bool is_cached;
-	struct dma_buf *dmabuf;
+	struct inode *inode;
 	struct list_head link;
 	unsigned long is_target;
 };
@@ -134,6 +136,16 @@ struct dmawire_buffer_params {
 	u64 start;
 	s32 memfd;
 };
+
+/* Pages between two chances for others to run, in loops over pages. */
+#define DMAWIRE_RELAX_BATCH 1024UL
+
+/* For the end of the body of a loop over pages, the @i-th time. */
+static inline void dmawire_relax(unsigned long i)
+{
+	if (!(i % DMAWIRE_RELAX_BATCH))
+		cond_resched();
+}
 
 int dmawire_buffer_set_length(struct dmawire_buffer *buffer, u64 length,
 			      size_t granule);

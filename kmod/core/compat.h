@@ -13,8 +13,11 @@
 #include <linux/fs.h>
 #include <linux/gfp.h>
 #include <linux/io_uring/cmd.h>
+#include <linux/memory_hotplug.h>
 #include <linux/module.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
+#include <linux/swiotlb.h>
 
 /* Its argument was a bare word before 6.13 and has been a string since. */
 #undef MODULE_IMPORT_NS
@@ -73,19 +76,45 @@ static inline int dmawire_compat_unsupported(struct io_uring_cmd *cmd, ...)
 #endif
 
 /* Contiguous memory beyond the page allocator's blocks: not always for modules. */
-#ifdef DMAWIRE_HAVE_ALLOC_CONTIG_PAGES
-#define DMAWIRE_COMPAT_HAS_ALLOC_CONTIG_PAGES true
+#ifdef DMAWIRE_HAVE_CONTIG_RANGE
+#define DMAWIRE_COMPAT_HAS_CONTIG_RANGE true
+#define dmawire_compat_contig_range(start, end, gfp) \
+	alloc_contig_range(start, end, ACR_FLAGS_NONE, gfp)
 #else
-#define DMAWIRE_COMPAT_HAS_ALLOC_CONTIG_PAGES false
-#undef alloc_contig_pages
-#define alloc_contig_pages dmawire_compat_no_contig_pages
-static inline struct page *
-dmawire_compat_no_contig_pages(unsigned long nr_pages, gfp_t gfp, int node,
-			       nodemask_t *nodemask)
+#define DMAWIRE_COMPAT_HAS_CONTIG_RANGE false
+#undef pfn_to_online_page
+#define pfn_to_online_page dmawire_compat_no_online_page
+static inline struct page *dmawire_compat_no_online_page(unsigned long pfn)
 {
 	return NULL;
 }
+
+static inline int dmawire_compat_contig_range(unsigned long start,
+					      unsigned long end, gfp_t gfp)
+{
+	return -EOPNOTSUPP;
+}
 #endif
+
+/* A task has no memory policy where there is only one node. */
+#ifdef CONFIG_NUMA
+#define dmawire_compat_has_mempolicy() (!!current->mempolicy)
+#else
+#define dmawire_compat_has_mempolicy() false
+#endif
+
+/* The pool of bounce buffers that mappings take from first, or NULL. */
+static inline const struct io_tlb_pool *
+dmawire_compat_swiotlb_pool(const struct device *dev)
+{
+#ifdef CONFIG_SWIOTLB
+	const struct io_tlb_mem *mem = dev->dma_io_tlb_mem;
+
+	return mem && mem->nslabs ? &mem->defpool : NULL;
+#else
+	return NULL;
+#endif
+}
 
 /* The same of memory that was set aside, which not every kernel has. */
 #ifndef DMAWIRE_HAVE_CMA

@@ -13,16 +13,26 @@
 #include <linux/dma-mapping.h>
 #include <linux/dma-resv.h>
 #include <linux/err.h>
+#include <linux/fs.h>
 #include <linux/highmem.h>
 #include <linux/io.h>
 #include <linux/mm.h>
 #include <linux/scatterlist.h>
 #include <linux/sched.h>
+#include <linux/sched/mm.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 
 #include "backing.h"
 #include "buffer.h"
 #include "dmabuf.h"
+#include "reach.h"
+
+/* Charged to the process that attaches. */
+#define DMAWIRE_TABLE_GFP (GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN)
+
+/* What dma_buf_export() has to be charged for: inode, dentry and file. */
+#define DMAWIRE_EXPORT_SIZE (2 * SZ_1K)
 
 /**
  * struct dmawire_attachment - a device attached to a buffer
@@ -93,8 +103,8 @@ static int make_table(struct sg_table *sgt, const struct dmawire_buffer *buffer,
 	int ret, i;
 
 	for (at = 0; at < buffer->length; at += segment_length(buffer, at, limits))
-		nr++;
-	ret = sg_alloc_table(sgt, nr, GFP_KERNEL);
+		dmawire_relax(nr++);
+	ret = sg_alloc_table(sgt, nr, DMAWIRE_TABLE_GFP);
 	if (ret)
 		return ret;
 
@@ -112,6 +122,7 @@ static int make_table(struct sg_table *sgt, const struct dmawire_buffer *buffer,
 			sg_dma_len(sg) = length;
 		}
 		at += length;
+		dmawire_relax(i);
 	}
 	return 0;
 }
@@ -138,7 +149,7 @@ static int dmawire_dmabuf_attach(struct dma_buf *dmabuf,
 	    (!buffer->pages || !dmawire_buffer_is_whole_pages(buffer)))
 		return -EOPNOTSUPP;
 
-	a = kzalloc_obj(*a, GFP_KERNEL);
+	a = kzalloc_obj(*a, DMAWIRE_TABLE_GFP);
 	if (!a)
 		return -ENOMEM;
 
@@ -291,6 +302,9 @@ static struct sg_table *dmawire_dmabuf_map(struct dma_buf_attachment *attach,
 		return ERR_PTR(-EACCES);
 	if (direction != DMA_TO_DEVICE && shares_cache_lines(buffer, attach->dev))
 		return ERR_PTR(-EOPNOTSUPP);
+	/* The DMA core would WARN. */
+	if (buffer->pages && !dmawire_reach_covers(attach->dev, buffer))
+		return ERR_PTR(-EIO);
 	/* An sg_table holds one mapping. */
 	if (a->direction != DMA_NONE)
 		return ERR_PTR(-EBUSY);
@@ -502,13 +516,6 @@ static int dmawire_dmabuf_vmap(struct dma_buf *dmabuf, struct iosys_map *map)
 
 	dma_resv_assert_held(dmabuf->resv);
 
-	/* It could not be taken away again when its device goes. */
-	if (!buffer->pages)
-		return -EOPNOTSUPP;
-	/* Who only reads it does not say so. */
-	if (buffer->read_only)
-		return -EACCES;
-
 	vaddr = dmawire_buffer_vmap(buffer);
 	if (!vaddr)
 		return -ENOMEM;
@@ -545,6 +552,51 @@ static const struct dma_buf_ops dmawire_dmabuf_ops = {
 	.release = dmawire_dmabuf_release,
 };
 
+/*
+ * The core WARNs where .vmap fails, and says EINVAL where there is none. Memory that
+ * is a device's own could not be revoked from a vmap; a vmap of a buffer that is not
+ * to be written does not say whether it is for reading.
+ */
+static const struct dma_buf_ops dmawire_dmabuf_ops_without_vmap = {
+	.attach = dmawire_dmabuf_attach,
+	.detach = dmawire_dmabuf_detach,
+	.map_dma_buf = dmawire_dmabuf_map,
+	.unmap_dma_buf = dmawire_dmabuf_unmap,
+	.begin_cpu_access = dmawire_dmabuf_begin_cpu_access,
+	.end_cpu_access = dmawire_dmabuf_end_cpu_access,
+	.mmap = dmawire_dmabuf_mmap,
+	.release = dmawire_dmabuf_release,
+};
+
+static bool is_ours(const struct dma_buf *dmabuf)
+{
+	return dmabuf->ops == &dmawire_dmabuf_ops ||
+	       dmabuf->ops == &dmawire_dmabuf_ops_without_vmap;
+}
+
+/*
+ * dma_buf_export() charges the caller's memory cgroup with plain GFP_KERNEL, which
+ * invokes its OOM killer at the limit. That as much can be charged is tried first,
+ * with ENOMEM for an answer. What other tasks charge in between, PF_MEMALLOC lets
+ * the export exceed; and if memory runs out meanwhile it is some of the reserves
+ * that CREATE returns to at once, or -ENOMEM.
+ */
+static struct dma_buf *export_without_oom(const struct dma_buf_export_info *info)
+{
+	void *trial = kmalloc(DMAWIRE_EXPORT_SIZE, DMAWIRE_TABLE_GFP);
+	struct dma_buf *dmabuf;
+	unsigned int flags;
+
+	if (!trial)
+		return ERR_PTR(-ENOMEM);
+	kfree(trial);
+
+	flags = memalloc_noreclaim_save();
+	dmabuf = dma_buf_export(info);
+	memalloc_noreclaim_restore(flags);
+	return dmabuf;
+}
+
 /**
  * dmawire_dmabuf_export - make a dma-buf of a buffer
  * @buffer: belongs to the dma-buf from now on, if this succeeds
@@ -558,13 +610,17 @@ struct dma_buf *dmawire_dmabuf_export(struct dmawire_buffer *buffer,
 	DEFINE_DMA_BUF_EXPORT_INFO(info);
 	struct dma_buf *dmabuf;
 
-	info.ops = &dmawire_dmabuf_ops;
+	info.ops = buffer->pages && !buffer->read_only ?
+			   &dmawire_dmabuf_ops : &dmawire_dmabuf_ops_without_vmap;
 	info.size = buffer->length;
 	info.flags = writable ? O_RDWR : O_RDONLY;
 	info.priv = buffer;
-	dmabuf = dma_buf_export(&info);
-	if (!IS_ERR(dmabuf))
-		buffer->dmabuf = dmabuf;
+	dmabuf = export_without_oom(&info);
+	if (IS_ERR(dmabuf))
+		return dmabuf;
+
+	ihold(file_inode(dmabuf->file));
+	WRITE_ONCE(buffer->inode, file_inode(dmabuf->file));
 	return dmabuf;
 }
 
@@ -579,7 +635,7 @@ struct dma_buf *dmawire_dmabuf_get(int fd)
 {
 	struct dma_buf *dmabuf = dma_buf_get(fd);
 
-	if (IS_ERR(dmabuf) || dmabuf->ops == &dmawire_dmabuf_ops)
+	if (IS_ERR(dmabuf) || is_ours(dmabuf))
 		return dmabuf;
 
 	dma_buf_put(dmabuf);

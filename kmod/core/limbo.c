@@ -28,9 +28,11 @@ static DECLARE_DELAYED_WORK(looker, look);
 
 static bool is_free(const struct dmawire_buffer *buffer)
 {
-	for (unsigned long i = 0; i < buffer->nr_pages; i++)
+	for (unsigned long i = 0; i < buffer->nr_pages; i++) {
 		if (page_ref_count(buffer->pages[i]) != 1)
 			return false;
+		dmawire_relax(i);
+	}
 	return true;
 }
 

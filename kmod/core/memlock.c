@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Memory of user space that is pinned counts against RLIMIT_MEMLOCK: for each
- * user, together with what io_uring and others pin, so that more processes do not
- * make for more memory.
+ * Memory of user space that is pinned, and memory that no memory cgroup can be
+ * charged for, counts against RLIMIT_MEMLOCK: for each user, together with what
+ * io_uring and others pin, so that more processes do not make for more memory.
  */
 #include <linux/capability.h>
 #include <linux/cred.h>
@@ -26,7 +26,7 @@ static bool charge_user(struct user_struct *user, unsigned long nr_pages)
 }
 
 /**
- * dmawire_memlock_charge - count pages that the calling process is to have pinned
+ * dmawire_memlock_charge - count pages against the calling process's RLIMIT_MEMLOCK
  * @lock: to be given to dmawire_memlock_uncharge()
  * @nr_pages: how many
  *
@@ -48,11 +48,17 @@ int dmawire_memlock_charge(struct dmawire_memlock *lock, unsigned long nr_pages)
 	return 0;
 }
 
-/* From any process, and also when the one that was charged is gone. */
+/*
+ * From any process, and also when the one that was charged is gone. Does nothing if
+ * nothing is charged.
+ */
 void dmawire_memlock_uncharge(struct dmawire_memlock *lock)
 {
+	if (!lock->mm)
+		return;
 	atomic64_sub(lock->nr_pages, &lock->mm->pinned_vm);
 	mmdrop(lock->mm);
+	lock->mm = NULL;
 	if (!lock->user)
 		return;
 	atomic_long_sub(lock->nr_pages, &lock->user->locked_vm);

@@ -63,7 +63,8 @@ constexpr Promise kPromises[] = {
     {"S17", "MemfdRange.IsNotTakenFromTheFileThroughAMapping"},
     {"S31", "MemfdRange.OfAWritableBufferCannotBeSealed*"},
     {"S32", "MemfdRange.SealedAgainstFutureWrites*"},
-    {"S18", "Contig.MayBeLongerThanAnyBlock:IoctlCreate.RejectsWhatTheModulesLimitForbids*"},
+    {"S18", "LongPiece.*:DeviceMemory.*:IoctlCreate.RejectsWhatTheModulesLimitForbids*"},
+    {"S33", "Accounting.CreateAtTheLimitOfACgroup*"},
     {"S19", "Contig.KeepsWhatIsStillInUse"},
     {"S20", "Contig.IsPinnedAsUserMemoryOrRefusedAtOnce"},
     {"S21", "ModuleLifetime.AnOpenDeviceHoldsTheModule"},
@@ -78,6 +79,7 @@ constexpr Promise kPromises[] = {
     {"S28", "Member.CannotRaiseTheLimits"},
     {"S29", "IoctlCreate.ALimitBelowWhatIsInUseRefusesMoreAndTakesNothingAway"},
     // What a backing must never do.
+    {"B12", "Accounting.AFullCgroupIsAnError*"},
     {"B10", "ReservedMemfd.*:MemfdRange.CannotBeLeft*:MemfdRange.IsNot*"},
     {"B11", "MemfdRange.OfAWritableBufferCannotBeSealed*:MemfdRange.CanBeSealedAfterARefusal"},
     {"B1", "MemoryCgroup.PastItsLimit*:Buffer.FailsWithEnomemWhenMemoryIsExhausted*"},
