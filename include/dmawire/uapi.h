@@ -330,7 +330,9 @@ struct dmawire_info {
  *	DMAWIRE_BACKING_USER
  * @backing: enum dmawire_backing
  * @direction: enum dmawire_direction
- * @node: NUMA node whose memory is preferred, or -1 for the caller's own
+ * @node: NUMA node whose memory is preferred, or -1 for the caller's own (or what
+ *	its memory policy says). Single pages of that node are preferred to large
+ *	blocks of another; folios of 64 KiB of any node to single pages
  * @fd_flags: O_CLOEXEC or 0, with O_RDWR or O_RDONLY. A read-only descriptor
  *	gives read-only mappings; devices attached to it may still write.
  * @out_length: bytes the buffer has

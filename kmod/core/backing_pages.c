@@ -9,10 +9,13 @@
 #include <linux/log2.h>
 #include <linux/minmax.h>
 #include <linux/mm.h>
+#include <linux/nodemask.h>
+#include <linux/numa.h>
 #include <linux/page_ref.h>
 #include <linux/pagemap.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
+#include <linux/topology.h>
 
 #include <dmawire/uapi.h>
 
@@ -21,8 +24,11 @@
 
 #define DMAWIRE_PAGES_GFP (GFP_HIGHUSER | __GFP_ZERO | __GFP_ACCOUNT | __GFP_NOWARN)
 
-/* Large blocks are a bonus: take what is free, and disturb nobody for more. */
+/* Large blocks are a bonus: take what is free, reclaim and compact nothing. */
 #define DMAWIRE_BLOCK_GFP ((DMAWIRE_PAGES_GFP | __GFP_NORETRY) & ~__GFP_RECLAIM)
+
+/* Of one node alone, single pages too: there are others before any are reclaimed. */
+#define DMAWIRE_LOCAL_GFP (DMAWIRE_BLOCK_GFP | __GFP_THISNODE)
 
 /*
  * Folios were asked for, so make room for them, once: it is no use to write back
@@ -54,15 +60,56 @@ struct page *dmawire_pages_alloc_block(const struct dmawire_buffer_params *param
 	return alloc_pages_node(params->node, gfp, order);
 }
 
-static struct page *alloc_single_pages(const struct dmawire_buffer_params *params,
-				       int order)
+static struct page *alloc_anywhere(const struct dmawire_buffer_params *params,
+				   int order)
 {
-	gfp_t gfp = order ? DMAWIRE_BLOCK_GFP : DMAWIRE_SINGLE_GFP;
-	struct page *page = dmawire_pages_alloc_block(params, gfp, order);
+	return dmawire_pages_alloc_block(params, order ? DMAWIRE_BLOCK_GFP :
+							 DMAWIRE_SINGLE_GFP, order);
+}
 
-	if (page && order)
-		split_page(page, order);
-	return page;
+static struct page *alloc_local(const struct dmawire_buffer_params *params, int order)
+{
+	const int node = params->node == NUMA_NO_NODE ? numa_mem_id() : params->node;
+
+	return alloc_pages_node(node, dmawire_gfp_of_zone(DMAWIRE_LOCAL_GFP, params->zone),
+				order);
+}
+
+/* Whether there is a node to be preferred: a task's memory policy may name others. */
+static bool has_local(const struct dmawire_buffer_params *params)
+{
+	return num_node_state(N_MEMORY) > 1 &&
+	       (params->node != NUMA_NO_NODE || !dmawire_compat_has_mempolicy());
+}
+
+/*
+ * Fills @pages with blocks of falling size, split into pages that stand alone, until
+ * not even a single page is to be had. Returns how many pages that made.
+ */
+static unsigned long
+alloc_blocks(struct page **pages, unsigned long nr_pages,
+	     const struct dmawire_buffer_params *params,
+	     struct page *(*alloc)(const struct dmawire_buffer_params *params, int order))
+{
+	int order = MAX_PAGE_ORDER;
+	unsigned long done = 0;
+	struct page *page;
+
+	while (done < nr_pages && order >= 0 && !fatal_signal_pending(current)) {
+		order = min(order, ilog2(nr_pages - done));
+		page = alloc(params, order);
+		if (page) {
+			if (order)
+				split_page(page, order);
+			for (unsigned long i = 0; i < 1UL << order; i++)
+				pages[done++] = page + i;
+		} else {
+			/* Not to be tried again: it would fail again. */
+			order--;
+		}
+		cond_resched();
+	}
+	return done;
 }
 
 /* Fills @pages with whole folios and returns how many pages that made. */
@@ -112,43 +159,26 @@ static int dmawire_backing_pages_init(struct dmawire_buffer *buffer,
 	return dmawire_buffer_set_length(buffer, params->length, granule);
 }
 
-/* They come zeroed. With @folios, as many as possible are of folios, first. */
+/*
+ * They come zeroed. With @folios, as many as possible are of folios, first. The rest
+ * is of the preferred node, down to single pages, before it is of others.
+ */
 int dmawire_pages_alloc(struct dmawire_buffer *buffer,
 			const struct dmawire_buffer_params *params)
 {
 	unsigned long nr_pages = buffer->nr_pages, done = 0;
 	struct page **pages = buffer->pages;
-	int order = MAX_PAGE_ORDER;
-	struct page *page;
-	int ret;
 
 	if (params->folios)
 		done = alloc_folios(pages, nr_pages, params);
+	if (has_local(params))
+		done += alloc_blocks(pages + done, nr_pages - done, params, alloc_local);
+	done += alloc_blocks(pages + done, nr_pages - done, params, alloc_anywhere);
+	if (done == nr_pages)
+		return 0;
 
-	while (done < nr_pages) {
-		ret = -EINTR;
-		if (fatal_signal_pending(current))
-			goto err_free_pages;
-
-		order = min(order, ilog2(nr_pages - done));
-		page = alloc_single_pages(params, order);
-		if (page) {
-			for (unsigned long i = 0; i < 1UL << order; i++)
-				pages[done++] = page + i;
-		} else {
-			ret = -ENOMEM;
-			if (!order)
-				goto err_free_pages;
-			/* Not to be tried again: it would fail again. */
-			order--;
-		}
-		cond_resched();
-	}
-	return 0;
-
-err_free_pages:
 	dmawire_pages_free(pages, done);
-	return ret;
+	return fatal_signal_pending(current) ? -EINTR : -ENOMEM;
 }
 
 static void dmawire_backing_pages_free(struct dmawire_buffer *buffer)
@@ -174,10 +204,12 @@ vm_fault_t dmawire_pages_fault(struct vm_fault *vmf)
 	case 0:
 	case -EBUSY: /* one of them is mapped already, which is as good */
 		return VM_FAULT_NOPAGE;
-	case -ENOMEM:
-		return VM_FAULT_OOM;
 	default:
-		return VM_FAULT_SIGBUS;
+		/*
+		 * -ENOMEM, or -EFAULT if it was a page table of a higher level that
+		 * could not be allocated. The fault is retried.
+		 */
+		return VM_FAULT_OOM;
 	}
 }
 

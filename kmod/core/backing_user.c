@@ -13,6 +13,7 @@
 #include <linux/overflow.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
+#include <linux/uaccess.h>
 
 #include <dmawire/uapi.h>
 
@@ -35,7 +36,8 @@ static int dmawire_backing_user_init(struct dmawire_buffer *buffer,
 	    last >= ULONG_MAX - PAGE_SIZE)
 		return -EOVERFLOW;
 
-	buffer->start = params->start;
+	/* find_vma() does not know tags; pinning ignores them. */
+	buffer->start = untagged_addr((unsigned long)params->start);
 	buffer->offset = offset_in_page(params->start);
 	buffer->length = params->length;
 	buffer->nr_pages = PAGE_ALIGN(buffer->offset + buffer->length) >> PAGE_SHIFT;
