@@ -66,8 +66,9 @@ static bool is_own(const struct dma_buf_attachment *attach)
 }
 
 /*
- * Where boundaries are looked for before the buffer is mapped. The DMA address
- * differs by a multiple of them, or is the IOMMU's, which keeps segments inside.
+ * The address by which segments are cut before the buffer is mapped. The DMA address
+ * differs by a multiple of the boundary, or the IOMMU pads so that no segment
+ * crosses it.
  */
 static u64 segment_address(const struct dmawire_buffer *buffer, size_t start)
 {
