@@ -25,15 +25,15 @@ class CpuAccess {
 
   /// To a whole buffer, of any exporter. Waits until devices are done with it, as the fences of the
   /// dma-buf tell, but no longer than `patience`: error() is ETIMEDOUT then, and EINTR if a signal
-  /// was handled meanwhile. A fence may never signal, and whoever has a descriptor of the dma-buf
-  /// may add one (DMA_BUF_IOCTL_IMPORT_SYNC_FILE): a buffer that timed out is best used no more. (A
-  /// fence that is added between the end of this wait and the system call behind it is waited for
-  /// by the kernel, until it signals or a signal is handled.)
+  /// was handled meanwhile. A fence may never signal, and any process with a descriptor of the
+  /// dma-buf may add one (DMA_BUF_IOCTL_IMPORT_SYNC_FILE): a buffer that timed out is best used no
+  /// more. (A fence that is added between the end of this wait and the system call behind it is
+  /// waited for by the kernel, until it signals or a signal is handled.)
   CpuAccess(const Buffer& buffer, Intent intent,
             std::chrono::milliseconds patience = usual_patience) noexcept;
   /// To a frame in memory of dmawire's, created on any of its devices. Waits for no fence, since
-  /// others may have added them: the caller knows that no device writes to the frame, or, if it is
-  /// going to write, reads it. `device` must outlive it.
+  /// other processes may have added them: the caller knows that no device writes to the frame, or,
+  /// before a write, reads it. `device` must outlive it.
   CpuAccess(const Device& device, const Frame& frame, Intent intent) noexcept;
   CpuAccess(const CpuAccess&) = delete;
   CpuAccess& operator=(const CpuAccess&) = delete;

@@ -24,14 +24,14 @@ struct Endpoint {
 
 /// A TCP connection to `peer`; every address it resolves to is tried. Throws Error.
 ///
-/// Its close is abortive, see below, until finish_stream() has succeeded: to let a peer have what
-/// was sent, call that.
+/// Its close is abortive, see below, until finish_stream() has succeeded: without it, bytes that
+/// were sent may be lost at the close.
 [[nodiscard]] UniqueFd connect_stream(const Endpoint& peer);
 
-/// Whether the last close of a TCP socket resets the connection (SO_LINGER of 0 seconds): at once,
-/// whatever the peer does, what was not acknowledged is dropped, and the kernel releases its
-/// memory. The peer reads what it had received, then gets ECONNRESET: it can tell a stream that was
-/// cut short from one that is complete.
+/// Whether the last close of a TCP socket resets the connection (SO_LINGER of 0 seconds): bytes
+/// that were not acknowledged are dropped at once and their memory is released, whatever the peer
+/// does. The peer reads the bytes it had received, then gets ECONNRESET: it can tell a stream that
+/// was cut short from one that is complete.
 ///
 /// So it should be for every stream that is sent from memory of a device. A process that is killed
 /// closes its sockets; without this the kernel goes on sending, and keeps the pages, for as long as

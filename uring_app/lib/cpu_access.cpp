@@ -37,7 +37,7 @@ std::error_code last_error() noexcept {
   return {errno, std::system_category()};
 }
 
-/// Who reads waits for those that write, who writes waits for all.
+/// A read waits for the fences of writers, a write for all.
 std::error_code wait_for_devices(int fd, std::uint32_t flags, Clock::time_point deadline) noexcept {
   const short events = (flags & DMA_BUF_SYNC_WRITE) != 0 ? POLLOUT : POLLIN;
   pollfd entry{.fd = fd, .events = events, .revents = 0};

@@ -29,8 +29,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// What one call of serve() does at most: so many descriptors that are ready, messages of each, and
-/// connections.
+/// Bounds of one call of serve(): ready descriptors, messages of each, and connections accepted.
 constexpr std::size_t most_ready = 32;
 constexpr int most_in_a_row = 64;
 constexpr int most_accepted = 16;
@@ -209,12 +208,12 @@ class ShareServer::Engine {
   [[nodiscard]] const ShareStatistics& statistics() const noexcept { return statistics_; }
 
  private:
-  /// What epoll calls them: clients by their index, and
+  /// epoll data: clients have their index; newcomers begin here.
   static constexpr std::uint32_t first_newcomer = 1U << 16;
   static constexpr std::uint32_t listener_number = 1U << 17;
   static constexpr std::uint32_t timer_number = listener_number + 1;
 
-  /// A connection on which nobody has said hello.
+  /// A connection without a hello.
   struct Newcomer {
     UniqueFd socket;
     Clock::time_point since;
@@ -268,7 +267,7 @@ class ShareServer::Engine {
     return ::epoll_ctl(epoll_.get(), operation, fd, &event) == 0;
   }
 
-  /// The rest wakes us again.
+  /// The listener stays readable while more connections wait.
   void accept_some() noexcept {
     for (int left = most_accepted; left > 0; --left) {
       UniqueFd socket{::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC)};
@@ -288,7 +287,7 @@ class ShareServer::Engine {
     }
   }
 
-  /// Whose place is free goes first, then who has been there the longest.
+  /// Free places come first, then the oldest connection.
   static bool comes_before(const Newcomer& one, const Newcomer& other) noexcept {
     return one.socket.valid() != other.socket.valid() ? !one.socket.valid()
                                                       : one.since < other.since;
@@ -381,7 +380,7 @@ class ShareServer::Engine {
     }
   }
 
-  /// Has us woken when the next one is late.
+  /// Sets the timer to the next deadline.
   void set_timer() noexcept {
     Clock::time_point next = Clock::time_point::max();
     for (const Newcomer& newcomer : newcomers_) {
@@ -416,7 +415,7 @@ class ShareServer::Engine {
     }
   }
 
-  /// It is sent more when it has read what it was sent.
+  /// Sending goes on once the client has read.
   void wait_for(Client& client) noexcept {
     client.blocked = true;
     client.blocked_since = sys().now();
@@ -499,7 +498,7 @@ class ShareServer::Engine {
     }
     client.buffers_told = next;
     if (next < descriptions_.size()) {
-      wait_for(client);  // of its descriptors no more are to be on their way
+      wait_for(client);  // at most one message of descriptors in flight
     } else {
       client.state = Client::State::receiving;
       ++statistics_.clients;

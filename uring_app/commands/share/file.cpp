@@ -65,7 +65,7 @@ class FileShare {
   }
 
   std::size_t fill(const Frame& frame) {
-    // Fences are the clients': one of them may have added any. Of what is home they are done.
+    // No fence is waited for: any client may have added one. Frames at home are not in use.
     const CpuAccess access{device_, frame, CpuAccess::Intent::write};
     throw_if_none(access);
     return input_.fill(frame.bytes(), [this](int fd) {
