@@ -159,11 +159,12 @@
  * this.
  *
  * If the device goes away (its driver is unbound, it is unplugged) all that is
- * given comes back with ENODEV and everything but taking and detaching answers
- * ENODEV; the dma-bufs live on, but for memory that was the device's own
+ * given comes back with ENODEV; ATTACH, GIVE, START, STOP and CREATE of
+ * DMAWIRE_BACKING_COHERENT answer ENODEV, and nothing is attached (DETACH: EINVAL);
+ * the dma-bufs live on, but for memory that was the device's own
  * (DMAWIRE_BACKING_COHERENT).
  *
- * poll(2) on an open /dev/dmawireN: POLLIN if there is something to take,
+ * poll(2) on an open /dev/dmawireN: POLLIN if there is something to take by this file,
  * POLLHUP if the device is gone.
  *
  * All of this header needs Linux 6.12 or later; what needs more says so.
@@ -583,10 +584,11 @@ struct dmawire_start {
  * @flags: must be 0
  *
  * Stops the device, if it runs, and returns when it touches no memory any more.
- * What was given and not filled comes back with ECANCELED.
+ * What was given and not filled comes back with ECANCELED, or with EIO if the device
+ * had failed. A range that another thread gives meanwhile may come back a moment later.
  *
- * Errors: EINVAL, E2BIG, EFAULT, EBUSY, EACCES, EINTR, EIO (the device cannot be
- * stopped).
+ * Errors: EINVAL, E2BIG, EFAULT, EBUSY, EACCES, EINTR, ENODEV, EIO (the device cannot
+ * be stopped).
  */
 struct dmawire_stop {
 	__u32 size;

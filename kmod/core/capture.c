@@ -45,7 +45,6 @@ static struct dmawire_waiter *dmawire_capture_finish(struct dmawire_capture *cap
 	capture->fence = NULL;
 	if (!--queue->counts.given)
 		wake_up_all(&queue->idle);
-	queue->progress = jiffies;
 	if (capture->is_orphan) {
 		dmawire_capture_move(capture, DMAWIRE_FREE, &queue->free);
 		return NULL;
@@ -60,6 +59,27 @@ static struct dmawire_waiter *dmawire_capture_finish(struct dmawire_capture *cap
 	return waiter;
 }
 
+/*
+ * Signals fences in the order in which they were added, by one thread at a time:
+ * those that complete meanwhile are signaled by the thread that does so already.
+ */
+static void dmawire_queue_signal(struct dmawire_queue *queue)
+{
+	struct dmawire_fence *fences;
+	unsigned long flags;
+
+	for (;;) {
+		spin_lock_irqsave(&queue->lock, flags);
+		fences = queue->signals;
+		queue->signals = NULL;
+		queue->is_signaling = fences;
+		spin_unlock_irqrestore(&queue->lock, flags);
+		if (!fences)
+			return;
+		dmawire_fence_signal(fences);
+	}
+}
+
 /**
  * dmawire_capture_complete - hand a range back to user space
  * @capture: COMPLETING, owned by the caller
@@ -71,8 +91,8 @@ static struct dmawire_waiter *dmawire_capture_finish(struct dmawire_capture *cap
 void dmawire_capture_complete(struct dmawire_capture *capture, s32 result)
 {
 	struct dmawire_queue *queue = capture->queue;
-	struct dmawire_fence *fences = NULL;
 	struct dmawire_waiter *waiter;
+	bool must_signal = false;
 	unsigned long flags;
 	int error;
 
@@ -82,12 +102,18 @@ void dmawire_capture_complete(struct dmawire_capture *capture, s32 result)
 
 	spin_lock_irqsave(&queue->lock, flags);
 	error = queue->error == -ETIMEDOUT && result < 0 ? -ETIMEDOUT : min(result, 0);
-	if (capture->fence)
-		fences = dmawire_fence_complete(capture->target, capture->fence, error);
+	if (capture->fence) {
+		dmawire_fence_complete(capture->target, capture->fence, error,
+				       &queue->signals);
+		must_signal = queue->signals && !queue->is_signaling;
+		if (must_signal)
+			queue->is_signaling = true;
+	}
 	waiter = dmawire_capture_finish(capture, result);
 	spin_unlock_irqrestore(&queue->lock, flags);
 
-	dmawire_fence_signal(fences);
+	if (must_signal)
+		dmawire_queue_signal(queue);
 	if (waiter)
 		waiter->done(waiter);
 	wake_up_poll(&queue->wait, EPOLLIN | EPOLLRDNORM);
@@ -129,7 +155,8 @@ void dmawire_queue_set_wedged(struct dmawire_queue *queue)
 {
 	spin_lock_irq(&queue->lock);
 	queue->is_wedged = true;
-	WRITE_ONCE(queue->error, -EIO);
+	if (!queue->error)
+		WRITE_ONCE(queue->error, -EIO);
 	spin_unlock_irq(&queue->lock);
 }
 
@@ -192,6 +219,7 @@ static bool dmawire_capture_begin_complete(struct dmawire_capture *capture,
 			dmawire_capture_record(capture, frame);
 		if (capture->fence)
 			queue->nr_fenced--;
+		queue->progress = jiffies;
 		dmawire_capture_move(capture, DMAWIRE_COMPLETING, NULL);
 	}
 	spin_unlock_irqrestore(&queue->lock, flags);

@@ -73,6 +73,7 @@ enum dmawire_run {
  * @node: in the list of its state, if that has one
  * @target: the attachment, while the range is neither FREE nor DONE
  * @range: of that
+ * @generation: of the queue when it was claimed
  * @first_segment: index of the range's first segment
  * @fence: published for it, or NULL
  * @foreign: other drivers' fences that it waits for before it is submitted
@@ -96,6 +97,7 @@ struct dmawire_capture {
 	struct list_head node;
 	struct dmawire_target *target;
 	struct dmawire_range range;
+	unsigned int generation;
 	unsigned int first_segment;
 	struct dmawire_fence *fence;
 	struct dma_fence **foreign;
@@ -125,6 +127,8 @@ struct dmawire_capture {
  * @holders: calls in progress that use @dev
  * @is_gone: the driver is unregistered
  * @run: see above
+ * @generation: counts STOPs and other ends: a range that was claimed before the last
+ *	is not submitted after it
  * @error: 0, or why the run ends: the device failed, timed out or its driver broke
  *	a rule. Nothing is queued until STOP or START
  * @is_wedged: the last stop() could not stop the device
@@ -137,7 +141,10 @@ struct dmawire_capture {
  * @active: captures that are ACTIVE, in the order submitted
  * @done: captures that are DONE and have no waiter, in the order of completion
  * @nr_fenced: captures that are ACTIVE and have a fence
- * @progress: when the newest of them was completed or the first submitted, jiffies
+ * @progress: when the driver completed the newest transfer, or the first with a
+ *	fence was submitted, in jiffies
+ * @signals: fences to be signaled, in order
+ * @is_signaling: a thread signals them
  * @counts: what STATUS tells
  * @next_sequence: of the next frame if none gets lost
  * @wait: wakes DEQUEUE and poll: a range is done, or none will be
@@ -164,6 +171,7 @@ struct dmawire_queue {
 	unsigned int holders;
 	bool is_gone;
 	enum dmawire_run run;
+	unsigned int generation;
 	int error;
 	bool is_wedged;
 	struct list_head wedged;
@@ -175,6 +183,8 @@ struct dmawire_queue {
 	struct list_head done;
 	unsigned int nr_fenced;
 	unsigned long progress;
+	struct dmawire_fence *signals;
+	bool is_signaling;
 	struct dmawire_counts counts;
 	u64 next_sequence;
 	wait_queue_head_t wait;

@@ -111,7 +111,7 @@ static __poll_t dmawire_device_fop_poll(struct file *file,
 {
 	struct dmawire_open *open = file->private_data;
 
-	return dmawire_queue_poll(open->queue, file, table);
+	return dmawire_queue_poll(open->queue, open, file, table);
 }
 
 static const struct file_operations dmawire_device_fops = {
@@ -223,6 +223,9 @@ dmawire_device_register(struct device *parent,
 
 	ret = set_up(device, parent, params);
 	if (ret) {
+		/* A file may have been opened by a node that was there before. */
+		if (device->queue)
+			dmawire_queue_shut(device->queue);
 		put_device(&device->dev);
 		return ERR_PTR(ret);
 	}

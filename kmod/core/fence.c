@@ -163,29 +163,28 @@ err_free:
  * @target: the attachment
  * @fence: of dmawire_fence_publish()
  * @error: 0 or a negative errno that the fence carries
- *
- * Return: fences for dmawire_fence_signal() without the lock, or NULL if the fence
- * waits for one before it.
+ * @signals: a list for dmawire_fence_signal(), to which @fence and those that waited
+ *	for it are added; nothing is, if it waits for one before it
  */
-struct dmawire_fence *dmawire_fence_complete(struct dmawire_target *target,
-					     struct dmawire_fence *fence,
-					     int error)
+void dmawire_fence_complete(struct dmawire_target *target,
+			    struct dmawire_fence *fence, int error,
+			    struct dmawire_fence **signals)
 {
-	struct dmawire_fence *first = fence;
-
 	lockdep_assert_held(target->lock);
 
 	if (error)
 		dma_fence_set_error(&fence->base, error);
 	if (--fence->pending)
-		return NULL;
+		return;
 
+	while (*signals)
+		signals = &(*signals)->next;
+	*signals = fence;
 	while (fence->next && !--fence->next->pending)
 		fence = fence->next;
 	fence->next = NULL;
 	if (target->fence == fence)
 		target->fence = NULL;
-	return first;
 }
 
 /* In the order of the list. Drops the references of the ranges. */

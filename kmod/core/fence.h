@@ -11,9 +11,9 @@ struct dmawire_target;
 struct dmawire_fence *dmawire_fence_publish(struct dmawire_target *target,
 					    struct dma_fence ***foreign,
 					    unsigned int *nr_foreign);
-struct dmawire_fence *dmawire_fence_complete(struct dmawire_target *target,
-					     struct dmawire_fence *fence,
-					     int error);
+void dmawire_fence_complete(struct dmawire_target *target,
+			    struct dmawire_fence *fence, int error,
+			    struct dmawire_fence **signals);
 void dmawire_fence_signal(struct dmawire_fence *fences);
 
 #endif /* DMAWIRE_FENCE_H */

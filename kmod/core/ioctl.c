@@ -407,7 +407,7 @@ static int dmawire_ioctl_sync(struct dmawire_ioctl_call *call)
  * @size: size of the struct as we know it
  * @out_begin: offset of the first out_* field
  * @out_end: end of the last one; between them there is nothing else. Both 0: none
- * @for_writers: needs a file that is open for writing
+ * @for_writers: needs a file that is open for reading and writing
  * @execute: the handler
  * @finish: called after a handler that succeeded: makes what that has done visible
  *	if its results were written to the caller's struct, else undoes it; or NULL
@@ -583,6 +583,13 @@ int dmawire_ioctl_copy_out(void __user *user, u32 user_size, const void *arg,
 	return 0;
 }
 
+bool dmawire_ioctl_may_write(const struct file *file)
+{
+	const fmode_t both = FMODE_READ | FMODE_WRITE;
+
+	return (file->f_mode & both) == both;
+}
+
 /**
  * dmawire_ioctl - the unlocked_ioctl of a device node
  * @file: of a device node
@@ -615,7 +622,7 @@ long dmawire_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return ret;
 	user_size = call.arg.size;
 
-	if (op->for_writers && !(file->f_mode & FMODE_WRITE))
+	if (op->for_writers && !dmawire_ioctl_may_write(file))
 		return -EACCES;
 
 	ret = op->execute(&call);

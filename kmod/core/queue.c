@@ -188,6 +188,7 @@ static void dmawire_queue_end(struct dmawire_queue *queue, s32 result)
 	lockdep_assert_held(&queue->lock);
 
 	queue->run = DMAWIRE_STOPPING;
+	queue->generation++;
 	spin_unlock_irq(&queue->lock);
 
 	if (dmawire_queue_has_fences(queue))
@@ -198,6 +199,8 @@ static void dmawire_queue_end(struct dmawire_queue *queue, s32 result)
 	queue->counts.running = false;
 	spin_unlock_irq(&queue->lock);
 	dmawire_queue_complete_all(queue, result);
+	/* What the feeder has in its hands. */
+	flush_work(&queue->feeder);
 	dma_fence_end_signalling(in_signalling);
 
 	spin_lock_irq(&queue->lock);
@@ -220,10 +223,13 @@ static void dmawire_queue_end_failed(struct work_struct *work)
 	struct dmawire_queue *queue =
 		container_of(work, struct dmawire_queue, ender);
 
+	/*
+	 * It does not wait for start() or stop(): other devices' fences may need the
+	 * workqueue's only thread. A start() that fails queues it again.
+	 */
 	spin_lock_irq(&queue->lock);
-	dmawire_queue_wait_run(queue);
-	/* Not if STOP or START was first. */
-	if (queue->error)
+	if (queue->error && (queue->run == DMAWIRE_STOPPED ||
+			     queue->run == DMAWIRE_RUNNING))
 		dmawire_queue_end(queue, -EIO);
 	spin_unlock_irq(&queue->lock);
 }
@@ -601,6 +607,9 @@ static void dmawire_queue_begin_run(struct dmawire_queue *queue)
 	};
 	queue->next_sequence = 0;
 	queue->run = DMAWIRE_RUNNING;
+	/* It failed inside start(). */
+	if (queue->error)
+		dmawire_queue_work(queue, &queue->ender);
 }
 
 /* Calls start(). Drops the lock meanwhile. */
@@ -658,16 +667,16 @@ int dmawire_queue_start(struct dmawire_queue *queue, const void *owner, u32 rate
 
 int dmawire_queue_stop(struct dmawire_queue *queue, const void *owner)
 {
-	int ret = 0;
+	int ret;
 
 	spin_lock_irq(&queue->lock);
-	if (queue->owner == owner)
-		ret = dmawire_queue_wait_run_killable(queue);
-	if (!ret && queue->owner && queue->owner != owner)
-		ret = -EBUSY;
+	ret = dmawire_queue_check_owner(queue, owner);
+	if (!ret)
+		ret = dmawire_queue_wait_run_killable(queue) ?:
+		      dmawire_queue_check_owner(queue, owner);
 	/* Without an owner nothing runs and nothing is queued. */
 	if (!ret && (queue->owner || queue->is_wedged))
-		dmawire_queue_end(queue, -ECANCELED);
+		dmawire_queue_end(queue, queue->error ? -EIO : -ECANCELED);
 	if (!ret) {
 		dmawire_queue_clear_error(queue);
 		dmawire_queue_disown_if_empty(queue);

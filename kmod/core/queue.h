@@ -140,7 +140,7 @@ bool dmawire_queue_give_may_sleep(struct dmawire_queue *queue, u32 index);
 
 void dmawire_queue_count(struct dmawire_queue *queue,
 			 struct dmawire_counts *counts);
-__poll_t dmawire_queue_poll(struct dmawire_queue *queue, struct file *file,
-			    struct poll_table_struct *table);
+__poll_t dmawire_queue_poll(struct dmawire_queue *queue, const void *owner,
+			    struct file *file, struct poll_table_struct *table);
 
 #endif /* DMAWIRE_QUEUE_H */

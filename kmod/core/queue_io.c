@@ -36,25 +36,50 @@ static void dmawire_capture_drop_foreign(struct dmawire_capture *capture)
 	capture->foreign = NULL;
 }
 
-/* The error of a range that cannot be submitted in the present state, or 0. */
-static int dmawire_queue_check_alive(const struct dmawire_queue *queue)
+/* The error of a range that cannot be submitted any more, or 0. */
+static int dmawire_capture_check_alive(const struct dmawire_capture *capture)
 {
+	const struct dmawire_queue *queue = capture->queue;
+
 	lockdep_assert_held(&queue->lock);
 
 	if (queue->is_gone)
 		return -ENODEV;
-	return queue->error ? -EIO : 0;
+	if (queue->error)
+		return -EIO;
+	return capture->generation == queue->generation ? 0 : -ECANCELED;
+}
+
+/*
+ * Calls submit() for an ACTIVE capture. False if the driver did not take it: then it
+ * is COMPLETING, before the lock is dropped and STOP can have it.
+ */
+static bool dmawire_capture_call_submit(struct dmawire_capture *capture)
+{
+	struct dmawire_queue *queue = capture->queue;
+
+	lockdep_assert_held(&queue->submit_lock);
+
+	if (!queue->params.ops->submit(queue->device, &capture->transfer))
+		return true;
+
+	spin_lock_irq(&queue->lock);
+	if (capture->fence)
+		queue->nr_fenced--;
+	dmawire_capture_move(capture, DMAWIRE_COMPLETING, NULL);
+	spin_unlock_irq(&queue->lock);
+	return false;
 }
 
 /* Submits a capture that is owned by the caller and has all it waited for. */
 static void dmawire_capture_submit(struct dmawire_capture *capture)
 {
 	struct dmawire_queue *queue = capture->queue;
-	int error, ret = 0;
+	int error;
 
 	spin_lock(&queue->submit_lock);
 	spin_lock_irq(&queue->lock);
-	error = dmawire_queue_check_alive(queue);
+	error = dmawire_capture_check_alive(capture);
 	if (!error && queue->run != DMAWIRE_RUNNING)
 		error = -ECANCELED;
 	if (error) {
@@ -67,21 +92,19 @@ static void dmawire_capture_submit(struct dmawire_capture *capture)
 		}
 	}
 	spin_unlock_irq(&queue->lock);
-	if (!error)
-		ret = queue->params.ops->submit(queue->device, &capture->transfer);
+	if (!error && !dmawire_capture_call_submit(capture))
+		error = -EIO;
 	spin_unlock(&queue->submit_lock);
 
 	if (error)
 		dmawire_capture_complete(capture, error);
-	else if (ret)
-		dmawire_transfer_failed(&capture->transfer);
 }
 
 /* Submits the first range without a fence. False if there is none to submit. */
 static bool dmawire_queue_feed_one(struct dmawire_queue *queue)
 {
 	struct dmawire_capture *capture = NULL;
-	int ret = 0;
+	bool is_taken = true;
 
 	spin_lock(&queue->submit_lock);
 	spin_lock_irq(&queue->lock);
@@ -92,11 +115,11 @@ static bool dmawire_queue_feed_one(struct dmawire_queue *queue)
 		dmawire_capture_move(capture, DMAWIRE_ACTIVE, &queue->active);
 	spin_unlock_irq(&queue->lock);
 	if (capture)
-		ret = queue->params.ops->submit(queue->device, &capture->transfer);
+		is_taken = dmawire_capture_call_submit(capture);
 	spin_unlock(&queue->submit_lock);
 
-	if (ret)
-		dmawire_transfer_failed(&capture->transfer);
+	if (!is_taken)
+		dmawire_capture_complete(capture, -EIO);
 	return capture;
 }
 
@@ -297,6 +320,7 @@ static void dmawire_capture_init(struct dmawire_capture *capture,
 
 	capture->target = target;
 	capture->range = range;
+	capture->generation = capture->queue->generation;
 	capture->fence = NULL;
 	capture->waiter = waiter;
 	capture->is_wedged = false;
@@ -380,8 +404,8 @@ static int dmawire_queue_put(struct dmawire_capture *capture)
 	int error;
 
 	spin_lock_irq(&queue->lock);
-	/* The ender, or unregistering, may be past the lists. */
-	error = dmawire_queue_check_alive(queue);
+	/* An end of the run may be past the lists. */
+	error = dmawire_capture_check_alive(capture);
 	is_running = queue->run == DMAWIRE_RUNNING;
 	if (error)
 		dmawire_capture_move(capture, DMAWIRE_COMPLETING, NULL);
@@ -583,14 +607,14 @@ void dmawire_queue_count(struct dmawire_queue *queue,
 	spin_unlock_irq(&queue->lock);
 }
 
-__poll_t dmawire_queue_poll(struct dmawire_queue *queue, struct file *file,
-			    struct poll_table_struct *table)
+__poll_t dmawire_queue_poll(struct dmawire_queue *queue, const void *owner,
+			    struct file *file, struct poll_table_struct *table)
 {
 	__poll_t mask = 0;
 
 	poll_wait(file, &queue->wait, table);
 	spin_lock_irq(&queue->lock);
-	if (!list_empty(&queue->done))
+	if (queue->owner == owner && !list_empty(&queue->done))
 		mask |= EPOLLIN | EPOLLRDNORM;
 	if (queue->is_gone)
 		mask |= EPOLLHUP | EPOLLERR;

@@ -235,10 +235,9 @@ static int dmawire_uring_capture(struct io_uring_cmd *cmd,
 				 DMAWIRE_URING_CAPTURE_SIZE_V1);
 	if (ret)
 		return ret;
-	/* Not many results of one request, and no registered buffer. */
-	if (arg.flags || cmd->flags & IORING_URING_CMD_MASK)
+	if (arg.flags)
 		return -EINVAL;
-	if (!(cmd->file->f_mode & FMODE_WRITE))
+	if (!dmawire_ioctl_may_write(cmd->file))
 		return -EACCES;
 	/* A worker of io_uring may wait for the reservation lock. */
 	if (issue_flags & IO_URING_F_NONBLOCK &&
@@ -278,7 +277,9 @@ static bool sqe_is_clear(const struct io_uring_cmd *cmd, unsigned int issue_flag
 	const size_t size = issue_flags & IO_URING_F_SQE128 ? 80 : 16;
 	const struct io_uring_sqe *sqe = cmd->sqe;
 
-	return !READ_ONCE(sqe->len) && !READ_ONCE(sqe->splice_fd_in) &&
+	/* Nor many results of one request, nor a registered buffer. */
+	return !(cmd->flags & IORING_URING_CMD_MASK) && !READ_ONCE(sqe->len) &&
+	       !READ_ONCE(sqe->buf_index) && !READ_ONCE(sqe->splice_fd_in) &&
 	       !memchr_inv(sqe->cmd, 0, size);
 }
 

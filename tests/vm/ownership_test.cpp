@@ -150,6 +150,10 @@ TEST_F(Ownership, AStrangersStopChangesNothing) {
   EXPECT_EQ(stranger.detach(index), EBUSY);
   dmawire_take taken;
   EXPECT_EQ(stranger.take(&taken), EBUSY);
+  pollfd files[] = {{.fd = device_.get(), .events = POLLIN, .revents = 0},
+                    {.fd = other.get(), .events = POLLIN, .revents = 0}};
+  EXPECT_EQ(poll(files, 2, 60'000), 1) << "only the owner has something to take";
+  EXPECT_EQ(files[1].revents, 0);
   EXPECT_EQ(queue_.take().out_result, static_cast<int>(kPage));
 }
 
@@ -166,6 +170,9 @@ TEST_F(Ownership, AFileThatIsOpenForReadingOnlyAsksAndFillsSlots) {
     ASSERT_EQ(ring.make_table(), 0);
     EXPECT_EQ(ring.register_slot(reader.get(), buffer_.get(), 0), 0);
   }
+
+  const UniqueFd writer{open(path.c_str(), O_WRONLY | O_CLOEXEC)};
+  EXPECT_EQ(try_create(writer.get(), kPage), EACCES);
 
   const CaptureQueue queue{reader.get()};
   EXPECT_EQ(try_create(reader.get(), kPage), EACCES);

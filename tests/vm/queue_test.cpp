@@ -377,6 +377,7 @@ TEST_F(UringCapture, RefusesFieldsThatItDoesNotDefineWithEinval) {
   };
   EXPECT_EQ(result_of([](auto& s) { s.len = 1; }), -EINVAL);
   EXPECT_EQ(result_of([](auto& s) { s.file_index = 1; }), -EINVAL);
+  EXPECT_EQ(result_of([](auto& s) { s.buf_index = 1; }), -EINVAL);
   EXPECT_EQ(result_of([](auto& s) { s.cmd[0] = 1; }), -EINVAL);
   EXPECT_EQ(result_of([](auto& s) { s.cmd[15] = 1; }), -EINVAL);
 }
