@@ -39,7 +39,7 @@ const char* create_advice(int code) {
     case EDQUOT:
       return "ask for fewer or smaller buffers, or raise "
              "/sys/module/dmawire/parameters/max_bytes or max_bytes_per_open, or, for memory that "
-             "is pinned, the limit of locked memory (ulimit -l)";
+             "is pinned or of no memory cgroup, the limit of locked memory (ulimit -l)";
     case EINVAL:
       return "the module may be older than this program";
     case EFAULT:
