@@ -132,6 +132,7 @@ static void dmawire_queue_hold_wedged(struct dmawire_queue *queue)
 
 /* The device has been stopped after all. Drops the lock meanwhile. */
 static void dmawire_queue_release_wedged(struct dmawire_queue *queue)
+	__must_hold(&queue->lock)
 {
 	struct dmawire_target *target;
 
@@ -180,6 +181,7 @@ static bool dmawire_queue_stop_device(struct dmawire_queue *queue)
  * -EIO if it cannot be stopped. Drops the lock meanwhile.
  */
 static void dmawire_queue_end(struct dmawire_queue *queue, s32 result)
+	__must_hold(&queue->lock)
 {
 	const bool was_wedged = queue->is_wedged;
 	const bool must_stop = queue->run == DMAWIRE_RUNNING || was_wedged;
@@ -495,6 +497,7 @@ int dmawire_queue_attach(struct dmawire_queue *queue, const void *owner,
 /* Destroys a target that is not in the table any more. Drops the lock meanwhile. */
 static void dmawire_queue_destroy_target(struct dmawire_queue *queue, u32 index,
 					 struct dmawire_target *target)
+	__must_hold(&queue->lock)
 {
 	lockdep_assert_held(&queue->lock);
 
@@ -569,6 +572,7 @@ int dmawire_queue_detach(struct dmawire_queue *queue, const void *owner,
 
 /* Nothing is queued, and nothing can be. Drops the lock meanwhile. */
 static void dmawire_queue_detach_all(struct dmawire_queue *queue)
+	__must_hold(&queue->lock)
 {
 	struct dmawire_target *target;
 	u32 index;
@@ -614,6 +618,7 @@ static void dmawire_queue_begin_run(struct dmawire_queue *queue)
 
 /* Calls start(). Drops the lock meanwhile. */
 static int dmawire_queue_run(struct dmawire_queue *queue, u32 rate)
+	__must_hold(&queue->lock)
 {
 	const int error = queue->error;
 	int ret;

@@ -494,6 +494,14 @@ static int dmawire_queue_try_take(struct dmawire_queue *queue, const void *owner
 	return ret;
 }
 
+/* Whether there is nothing to wait for; @ret is the result then. */
+static bool dmawire_queue_has_taken(struct dmawire_queue *queue, const void *owner,
+				    struct dmawire_taken *taken, int *ret)
+{
+	*ret = dmawire_queue_try_take(queue, owner, taken);
+	return *ret != -EAGAIN;
+}
+
 /**
  * dmawire_queue_take - dequeue the next range that is done
  * @queue: the device's
@@ -506,12 +514,12 @@ static int dmawire_queue_try_take(struct dmawire_queue *queue, const void *owner
 int dmawire_queue_take(struct dmawire_queue *queue, const void *owner,
 		       bool wait, struct dmawire_taken *taken)
 {
-	int ret = dmawire_queue_try_take(queue, owner, taken);
+	int ret;
 
-	if (wait && ret == -EAGAIN &&
-	    wait_event_interruptible(queue->wait,
-				     (ret = dmawire_queue_try_take(queue, owner, taken)) !=
-					     -EAGAIN))
+	if (!wait)
+		return dmawire_queue_try_take(queue, owner, taken);
+	if (wait_event_interruptible(queue->wait,
+				     dmawire_queue_has_taken(queue, owner, taken, &ret)))
 		return -EINTR;
 	return ret;
 }

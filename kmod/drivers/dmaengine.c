@@ -427,15 +427,15 @@ static void memcpy_capture(struct engine *engine,
 
 static struct dmawire_transfer *memcpy_next_transfer(struct engine *engine)
 {
-	struct dmawire_transfer *transfer;
+	struct dmawire_transfer *transfer = NULL;
 
-	guard(spinlock_irq)(&engine->lock);
-	if (!engine->running)
-		return NULL;
-	transfer = list_first_entry_or_null(&engine->transfers,
-					    struct dmawire_transfer, node);
+	spin_lock_irq(&engine->lock);
+	if (engine->running)
+		transfer = list_first_entry_or_null(&engine->transfers,
+						    struct dmawire_transfer, node);
 	if (transfer)
 		list_del(&transfer->node);
+	spin_unlock_irq(&engine->lock);
 	return transfer;
 }
 

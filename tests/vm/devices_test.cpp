@@ -20,8 +20,8 @@
 #include "edu_card.hpp"
 #include "given_memory.hpp"
 #include "guest.hpp"
-#include "slot_ring.hpp"
 #include "kernel_log.hpp"
+#include "slot_ring.hpp"
 
 namespace dmawire::test {
 namespace {

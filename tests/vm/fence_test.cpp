@@ -34,9 +34,7 @@ class FencedQueue {
     EXPECT_EQ(queue_.attach(buffer_.get(), &index_, flags), 0);
   }
 
-  int give(uint32_t number) const {
-    return queue_.give(index_, uint64_t{number} * frame, frame);
-  }
+  int give(uint32_t number) const { return queue_.give(index_, uint64_t{number} * frame, frame); }
   [[nodiscard]] const CaptureQueue& queue() const { return queue_; }
   [[nodiscard]] int device() const { return device_.get(); }
   [[nodiscard]] uint32_t index() const { return index_; }

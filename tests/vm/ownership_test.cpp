@@ -37,7 +37,8 @@ class StalledPage {
     std::memcpy(page_.data(), content, length);
     uffdio_api api{.api = UFFD_API, .features = UFFD_FEATURE_PAGEFAULT_FLAG_WP, .ioctls = 0};
     EXPECT_EQ(ioctl(fd_.get(), UFFDIO_API, &api), 0) << strerror(errno);
-    uffdio_register range{.range = {address(), kPage}, .mode = UFFDIO_REGISTER_MODE_WP, .ioctls = 0};
+    uffdio_register range{
+        .range = {address(), kPage}, .mode = UFFDIO_REGISTER_MODE_WP, .ioctls = 0};
     EXPECT_EQ(ioctl(fd_.get(), UFFDIO_REGISTER, &range), 0) << strerror(errno);
     protect(UFFDIO_WRITEPROTECT_MODE_WP);
   }

@@ -72,8 +72,9 @@ constexpr Promise kPromises[] = {
     {"S23", "ReadOnly.*"},
     {"S24", "Security.ADeviceWritesThroughAReadOnlyDescriptor"},
     {"S25", "Queue.BelongsToOneOpenFileAtATime:Capture.IsForOneProgramAtATime"},
-    {"S26", "Fences.AreMadeWhenTheDeviceGetsTheRange:"
-            "Fences.OfADeviceThatHangsCarryEtimedoutOnceItIsStopped"},
+    {"S26",
+     "Fences.AreMadeWhenTheDeviceGetsTheRange:"
+     "Fences.OfADeviceThatHangsCarryEtimedoutOnceItIsStopped"},
     // What the administrator can do.
     {"S27", "Node.IsGivenToItsGroupByUdev"},
     {"S28", "Member.CannotRaiseTheLimits"},

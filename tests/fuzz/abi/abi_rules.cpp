@@ -25,13 +25,10 @@ constexpr int for_query[] = {EINVAL, E2BIG, EFAULT, EBADF, EXDEV};
 constexpr int for_attach[] = {EINVAL, E2BIG,      EFAULT, EBADF,  EXDEV,
                               EBUSY,  EOPNOTSUPP, ENODEV, ENOMEM, EIO};
 constexpr int for_detach[] = {EINVAL, E2BIG, EFAULT, EBUSY};
-constexpr int for_start[] = {EINVAL, E2BIG,  EFAULT, EBUSY, EOPNOTSUPP,
-                             EINTR,  ENODEV, ENOMEM, EIO};
+constexpr int for_start[] = {EINVAL, E2BIG, EFAULT, EBUSY, EOPNOTSUPP, EINTR, ENODEV, ENOMEM, EIO};
 constexpr int for_stop[] = {EINVAL, E2BIG, EFAULT, EBUSY, EINTR, ENODEV, EIO};
-constexpr int for_give[] = {EINVAL, E2BIG,  EFAULT, EBUSY, EAGAIN,
-                            ENODEV, ENOMEM, EINTR,  EIO};
-constexpr int for_take[] = {EINVAL, E2BIG,     EFAULT, EAGAIN, EBUSY,
-                            EINTR,  ECANCELED, ENODEV};
+constexpr int for_give[] = {EINVAL, E2BIG, EFAULT, EBUSY, EAGAIN, ENODEV, ENOMEM, EINTR, EIO};
+constexpr int for_take[] = {EINVAL, E2BIG, EFAULT, EAGAIN, EBUSY, EINTR, ECANCELED, ENODEV};
 constexpr int for_capture[] = {EINVAL, E2BIG,  EFAULT, EBUSY, EAGAIN,
                                ENODEV, ENOMEM, EINTR,  EIO,   ECANCELED};
 // A request that is linked to one that failed is cancelled by io_uring.
