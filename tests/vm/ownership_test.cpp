@@ -33,6 +33,13 @@ namespace {
 /// A page that can be read; a write to it waits until it is let go on, or refused.
 class StalledPage {
  public:
+  /// Whether this kernel can stall a write to a page that can be read.
+  static bool is_supported() {
+    const UniqueFd fd{static_cast<int>(syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK))};
+    uffdio_api api{.api = UFFD_API, .features = UFFD_FEATURE_PAGEFAULT_FLAG_WP, .ioctls = 0};
+    return fd.valid() && ioctl(fd.get(), UFFDIO_API, &api) == 0;
+  }
+
   StalledPage(const void* content, size_t length) {
     std::memcpy(page_.data(), content, length);
     uffdio_api api{.api = UFFD_API, .features = UFFD_FEATURE_PAGEFAULT_FLAG_WP, .ioctls = 0};
@@ -74,12 +81,14 @@ class Ownership : public testing::Test {
 };
 
 TEST_F(Ownership, AnAttachmentHasNoIndexUntilItIsTold) {
+  if (!StalledPage::is_supported())
+    GTEST_SKIP() << "this kernel has no userfaultfd(2) that stalls writes";
   for (const bool refused : {false, true}) {
     const dmawire_attach content{.size = sizeof(content), .fd = buffer_.get()};
     StalledPage page{&content, sizeof(content)};
     auto* request = static_cast<dmawire_attach*>(page.data());
     int error = -1;
-    std::thread attaching{[&] { error = call(device_.get(), DMAWIRE_IOC_ATTACH, request); }};
+    std::jthread attaching{[&] { error = call(device_.get(), DMAWIRE_IOC_ATTACH, request); }};
     ASSERT_TRUE(page.is_written());
     EXPECT_EQ(queue_.give(0, 0, kPage), EINVAL);
     EXPECT_EQ(queue_.detach(0), EINVAL);
