@@ -517,8 +517,8 @@ struct dmawire_query {
  * Errors: EINVAL (also: the dma-buf's direction), E2BIG, EFAULT, EBADF, EXDEV,
  * EBUSY, EOPNOTSUPP (also: it does not end with a cache line, it is another
  * device's own memory, see CREATE, or the device has no fences), EACCES,
- * ENODEV, ENOMEM (also: no room in the IOMMU or for bounce buffers), EIO (the
- * device cannot reach the memory).
+ * ENODEV, ENOMEM (also: no room in the IOMMU), EIO (the device cannot reach the
+ * memory, or there is no room for bounce buffers).
  */
 struct dmawire_attach {
 	__u32 size;
