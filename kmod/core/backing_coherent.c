@@ -56,17 +56,6 @@ static int dmawire_backing_coherent_init(struct dmawire_buffer *buffer,
 	return dmawire_buffer_set_length(buffer, params->length, PAGE_SIZE);
 }
 
-static bool needs_sync(struct device *dev, const struct sg_table *sgt)
-{
-	struct scatterlist *sg;
-	int i;
-
-	for_each_sgtable_dma_sg(sgt, sg, i)
-		if (dma_need_sync(dev, sg_dma_address(sg)))
-			return true;
-	return false;
-}
-
 /* 1 if @dev sees the buffer's pages as the CPU does, 0 or an error. Found by trying. */
 static int sees_as_cpu(struct device *dev, const struct dmawire_buffer *buffer)
 {
@@ -85,7 +74,7 @@ static int sees_as_cpu(struct device *dev, const struct dmawire_buffer *buffer)
 
 	ret = dma_map_sgtable(dev, &sgt, DMA_BIDIRECTIONAL, 0);
 	if (!ret) {
-		ret = !needs_sync(dev, &sgt);
+		ret = !dmawire_reach_needs_sync(dev, &sgt);
 		dma_unmap_sgtable(dev, &sgt, DMA_BIDIRECTIONAL, 0);
 	} else if (ret != -ENOMEM) {
 		/* It does not see them at all. */
@@ -177,8 +166,8 @@ static void dmawire_backing_coherent_free(struct dmawire_buffer *buffer)
  * dmawire_coherent_revoke - give a device its memory back
  * @owner: what was the owner of buffers when they were created
  *
- * Nothing has them mapped for a device any more, and no more are created. Access to
- * a mapping of one is SIGBUS from now on.
+ * Called when no attachment maps them and none can be created. An access to a mapping
+ * of one is SIGBUS from now on.
  */
 void dmawire_coherent_revoke(const void *owner)
 {

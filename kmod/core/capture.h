@@ -195,19 +195,32 @@ struct dmawire_queue {
 	struct dmawire_capture *captures;
 };
 
+/* capture.c */
 void dmawire_capture_move(struct dmawire_capture *capture,
 			  enum dmawire_state state, struct list_head *list);
 void dmawire_capture_complete(struct dmawire_capture *capture, s32 result);
 
+/* run.c */
+bool dmawire_queue_has_fences(const struct dmawire_queue *queue);
 void dmawire_queue_work(struct dmawire_queue *queue, struct work_struct *work);
 void dmawire_queue_watch(struct dmawire_queue *queue);
+void dmawire_queue_watchdog(struct work_struct *work);
+void dmawire_queue_wait_run(struct dmawire_queue *queue);
+void dmawire_queue_end(struct dmawire_queue *queue, s32 result);
+void dmawire_queue_end_failed(struct work_struct *work);
+void dmawire_queue_clear_error(struct dmawire_queue *queue);
+
+/* capture.c */
 void dmawire_queue_set_error(struct dmawire_queue *queue, int error,
 			     const char *what);
+
+/* queue.c */
 int dmawire_queue_check_owner(const struct dmawire_queue *queue, const void *owner);
 void dmawire_queue_disown_if_empty(struct dmawire_queue *queue);
 struct dmawire_target *dmawire_queue_find(const struct dmawire_queue *queue,
 					  u32 index);
 
+/* queue_io.c */
 void dmawire_queue_feed(struct dmawire_queue *queue);
 void dmawire_queue_complete_all(struct dmawire_queue *queue, s32 result);
 void dmawire_queue_unblock(struct work_struct *work);

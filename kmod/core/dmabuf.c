@@ -202,17 +202,6 @@ static unsigned long map_attrs(const struct dma_buf_attachment *attach)
 	return is_own(attach) ? DMA_ATTR_SKIP_CPU_SYNC : 0;
 }
 
-static bool needs_sync(struct device *dev, const struct sg_table *sgt)
-{
-	struct scatterlist *sg;
-	int i;
-
-	for_each_sgtable_dma_sg(sgt, sg, i)
-		if (dma_need_sync(dev, sg_dma_address(sg)))
-			return true;
-	return false;
-}
-
 static bool crosses_boundary(struct device *dev, const struct sg_table *sgt)
 {
 	const unsigned long boundary = dma_get_seg_boundary(dev);
@@ -263,7 +252,7 @@ static int map_pages(struct dma_buf_attachment *attach,
 	if (ret)
 		return ret;
 	if (is_own(attach) && direction == DMA_FROM_DEVICE &&
-	    needs_sync(attach->dev, &a->sgt)) {
+	    dmawire_reach_needs_sync(attach->dev, &a->sgt)) {
 		unmap_table(attach);
 		ret = map_table(attach, DMA_BIDIRECTIONAL);
 		if (ret)

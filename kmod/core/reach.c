@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Whether a device's DMA mask covers a buffer. Mapping memory beyond the mask, with
- * neither an IOMMU nor a bounce buffer below it, makes the DMA core WARN.
+ * What a device's DMA mask covers, and whether its mappings need syncs. Mapping memory
+ * beyond the mask, with neither an IOMMU nor a bounce buffer below it, makes the DMA
+ * core WARN.
  */
 #include <linux/device.h>
 #include <linux/dma-direct.h>
@@ -10,6 +11,7 @@
 #include <linux/iommu-dma.h>
 #include <linux/minmax.h>
 #include <linux/mm.h>
+#include <linux/scatterlist.h>
 #include <linux/swiotlb.h>
 
 #include "buffer.h"
@@ -63,4 +65,20 @@ bool dmawire_reach_covers(struct device *dev, const struct dmawire_buffer *buffe
 			return false;
 	}
 	return true;
+}
+
+/**
+ * dmawire_reach_needs_sync - whether a device and the CPU may see different data
+ * @dev: the device
+ * @sgt: memory that is mapped for it
+ */
+bool dmawire_reach_needs_sync(struct device *dev, const struct sg_table *sgt)
+{
+	struct scatterlist *sg;
+	int i;
+
+	for_each_sgtable_dma_sg(sgt, sg, i)
+		if (dma_need_sync(dev, sg_dma_address(sg)))
+			return true;
+	return false;
 }

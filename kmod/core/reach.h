@@ -6,7 +6,9 @@
 
 struct device;
 struct dmawire_buffer;
+struct sg_table;
 
 bool dmawire_reach_covers(struct device *dev, const struct dmawire_buffer *buffer);
+bool dmawire_reach_needs_sync(struct device *dev, const struct sg_table *sgt);
 
 #endif /* DMAWIRE_REACH_H */

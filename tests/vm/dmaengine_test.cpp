@@ -318,7 +318,7 @@ TEST_F(DmaengineWedged, KeepsItsMemoryWhenItsOwnerIsGone) {
   EXPECT_EQ(module_info().out_buffers, buffers + 1);
   EXPECT_EQ(controller_->get("freed"), 0);
 
-  // What is written now is nobody's else; the driver is not told twice of what it has given back.
+  // The memory is still allocated; the late callback completes no transfer twice.
   controller_->set("hang", 0);
   EXPECT_TRUE(comes_true([this] { return controller_->get("issued") == 0; }));
   MarkedCapture next(4);
