@@ -21,6 +21,9 @@
  * - An ioctl that fails has changed nothing: no memory, descriptor or count is
  *   left behind.
  * - Any thread may call any ioctl at any time, on the same descriptor too.
+ * - A file that is open for reading only answers INFO, QUERY and STATUS, and fills
+ *   and empties slots of rings (DMAWIRE_URING_CMD_REGISTER). All else needs one that
+ *   is open for reading and writing (EACCES).
  *
  * ERRORS (one meaning each, for all ioctls)
  *
@@ -41,7 +44,7 @@
  *              memory is the caller's and pinned or no memory cgroup can be
  *              charged for it, the caller's RLIMIT_MEMLOCK
  *   EACCES     the memory given would be written, and the caller may not write it;
- *              or the file is open for reading only, see below
+ *              or the file is not open for reading and writing
  *   EPERM      the memory given could be taken away again
  *   ENOMEM     no memory, none in one piece if that was asked for, or none
  *              within the caller's memory cgroup
@@ -63,10 +66,6 @@
  *   EIO        the device failed; or its driver broke a rule (see the log), and
  *              nothing is taken until STOP or START
  *   ECANCELED  the capture was ended before the device had done it
- *
- * A file that is open for reading only answers INFO, QUERY and STATUS, and fills and
- * empties slots of rings (DMAWIRE_URING_CMD_REGISTER). All else needs one that is open
- * for reading and writing (EACCES).
  *
  * OWNERSHIP AND LIFETIME
  *
