@@ -22,15 +22,18 @@ constexpr int for_info[] = {EINVAL, E2BIG, EFAULT};
 constexpr int for_create[] = {EINVAL, E2BIG,  EFAULT, EOVERFLOW, EDQUOT, ENOMEM,     EINTR,
                               EMFILE, ENFILE, EBADF,  EACCES,    EPERM,  EOPNOTSUPP, ENODEV};
 constexpr int for_query[] = {EINVAL, E2BIG, EFAULT, EBADF, EXDEV};
-constexpr int for_attach[] = {EINVAL, E2BIG,      EFAULT, EBADF,  EXDEV,
+constexpr int for_sync[] = {EINVAL, E2BIG, EFAULT, EBADF, EXDEV, EACCES};
+constexpr int for_attach[] = {EINVAL, EACCES,     E2BIG,  EFAULT, EBADF, EXDEV,
                               EBUSY,  EOPNOTSUPP, ENODEV, ENOMEM, EIO};
-constexpr int for_detach[] = {EINVAL, E2BIG, EFAULT, EBUSY};
-constexpr int for_start[] = {EINVAL, E2BIG, EFAULT, EBUSY, EOPNOTSUPP, EINTR, ENODEV, ENOMEM, EIO};
-constexpr int for_stop[] = {EINVAL, E2BIG, EFAULT, EBUSY, EINTR, ENODEV, EIO};
-constexpr int for_give[] = {EINVAL, E2BIG, EFAULT, EBUSY, EAGAIN, ENODEV, ENOMEM, EINTR, EIO};
-constexpr int for_take[] = {EINVAL, E2BIG, EFAULT, EAGAIN, EBUSY, EINTR, ECANCELED, ENODEV};
-constexpr int for_capture[] = {EINVAL, E2BIG,  EFAULT, EBUSY, EAGAIN,
-                               ENODEV, ENOMEM, EINTR,  EIO,   ECANCELED};
+constexpr int for_detach[] = {EINVAL, EACCES, E2BIG, EFAULT, EBUSY};
+constexpr int for_start[] = {EINVAL,     EACCES, E2BIG,  EFAULT, EBUSY,
+                             EOPNOTSUPP, EINTR,  ENODEV, ENOMEM, EIO};
+constexpr int for_stop[] = {EINVAL, EACCES, E2BIG, EFAULT, EBUSY, EINTR, ENODEV, EIO};
+constexpr int for_give[] = {EINVAL, EACCES, E2BIG,  EFAULT, EBUSY,
+                            EAGAIN, ENODEV, ENOMEM, EINTR,  EIO};
+constexpr int for_take[] = {EINVAL, EACCES, E2BIG, EFAULT, EAGAIN, EBUSY, EINTR, ECANCELED, ENODEV};
+constexpr int for_capture[] = {EINVAL, EACCES, E2BIG, EFAULT, EBUSY,    EAGAIN,
+                               ENODEV, ENOMEM, EINTR, EIO,    ECANCELED};
 // A request that is linked to one that failed is cancelled by io_uring.
 constexpr int for_register[] = {EINVAL, E2BIG, EFAULT, EBADF,      EXDEV,
                                 ENOMEM, EBUSY, EFBIG,  EOPNOTSUPP, ECANCELED};
@@ -89,6 +92,7 @@ const std::span<const int> open_errors = for_open;
 const std::span<const int> info_errors = for_info;
 const std::span<const int> create_errors = for_create;
 const std::span<const int> query_errors = for_query;
+const std::span<const int> sync_errors = for_sync;
 const std::span<const int> attach_errors = for_attach;
 const std::span<const int> detach_errors = for_detach;
 const std::span<const int> start_errors = for_start;

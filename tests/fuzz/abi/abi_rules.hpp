@@ -35,7 +35,8 @@ struct Sized {
 extern const std::span<const int> open_errors;
 extern const std::span<const int> info_errors;
 extern const std::span<const int> create_errors;
-extern const std::span<const int> query_errors;  ///< and of DMAWIRE_IOC_SYNC
+extern const std::span<const int> query_errors;
+extern const std::span<const int> sync_errors;
 extern const std::span<const int> attach_errors;
 extern const std::span<const int> detach_errors;
 extern const std::span<const int> start_errors;

@@ -203,6 +203,12 @@ int Executor::expected(Pointer pointer, int refusal) const {
   return exact_ && is_as_written(pointer) ? refusal : 0;
 }
 
+/// A file that is not open for reading and writing is refused before its argument is looked at.
+int Executor::expected_on(int device, const Call& call, int error, int refusal) const {
+  const bool may_write = (::fcntl(device, F_GETFL) & O_ACCMODE) == O_RDWR;
+  return error == EACCES && !may_write ? 0 : expected(pointer_of(call), refusal);
+}
+
 Target Executor::device(const Call& call) {
   const std::int64_t reference = call.get("dev");
   switch (reference) {
@@ -283,7 +289,7 @@ void Executor::ioctl_of_capture(const Call& call, unsigned long command, T& argu
   const Target on = device(call);
   const int error = ioctl_with(call, on.fd, command, argument);
   if (on.kind == Kind::device) {
-    judge(call.type, error, errors, expected(pointer_of(call), refused));
+    judge(call.type, error, errors, expected_on(on.fd, call, error, refused));
   }
 }
 
@@ -338,7 +344,7 @@ void Executor::create(const Call& call) {
   if (on.kind != Kind::device) {
     return;
   }
-  judge(call.type, error, create_errors, expected(pointer_of(call), refused));
+  judge(call.type, error, create_errors, expected_on(on.fd, call, error, refused));
   if (error == 0 && is_as_written(pointer_of(call))) {
     check_created(argument, memory.file);
   }
@@ -598,7 +604,7 @@ void Executor::sync_part(const Call& call) {
                         .offset = as<std::uint64_t>(call.get("offset")),
                         .length = as<std::uint64_t>(call.get("length"))};
   const int refused = refusal(argument, sized<dmawire_sync>(call), synced.kind, synced.buffer);
-  ioctl_of_capture(call, DMAWIRE_IOC_SYNC, argument, query_errors, refused);
+  ioctl_of_capture(call, DMAWIRE_IOC_SYNC, argument, sync_errors, refused);
 }
 
 void Executor::set_name(const Call& call) {

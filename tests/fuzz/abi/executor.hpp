@@ -70,6 +70,7 @@ class Executor {
   [[nodiscard]] bool is_allowed(int error, std::span<const int> allowed, bool other_file) const;
   /// The errno to expect of a struct, if the kernel sees it as it was written.
   [[nodiscard]] int expected(Pointer pointer, int refusal) const;
+  [[nodiscard]] int expected_on(int device, const Call& call, int error, int refusal) const;
 
   Target device(const Call& call);
   Target buffer(const Call& call);
