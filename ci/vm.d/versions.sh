@@ -12,7 +12,7 @@ declare -A KERNEL_SUITE=(
 	[backports]=$SUITE-backports
 	[rt]=$SUITE
 )
-# Those of another flavour than the usual: what stands before ARCH in the names of their packages.
+# Kernels of another flavour: what stands before ARCH in the names of their packages.
 declare -A KERNEL_FLAVOUR=(
 	[rt]=rt-
 )

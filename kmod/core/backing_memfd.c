@@ -221,7 +221,7 @@ static int check_range(struct dmawire_buffer *buffer, struct file *file)
 
 /*
  * A writable buffer counts as a writable mapping of the memfd. Pins alone do not keep
- * F_SEAL_WRITE away: pages that a hole was punched over are not the memfd's any more.
+ * F_SEAL_WRITE away: pages that a hole was punched over have left the memfd.
  */
 static int map_writable(struct dmawire_buffer *buffer)
 {

@@ -61,7 +61,7 @@ static struct dmawire_waiter *dmawire_capture_finish(struct dmawire_capture *cap
 
 /*
  * Signals fences in the order in which they were added, by one thread at a time:
- * those that complete meanwhile are signaled by the thread that does so already.
+ * fences that complete meanwhile are left to the thread that signals already.
  */
 static void dmawire_queue_signal(struct dmawire_queue *queue)
 {

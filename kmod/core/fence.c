@@ -163,7 +163,7 @@ err_free:
  * @target: the attachment
  * @fence: of dmawire_fence_publish()
  * @error: 0 or a negative errno that the fence carries
- * @signals: a list for dmawire_fence_signal(), to which @fence and those that waited
+ * @signals: a list for dmawire_fence_signal(), to which @fence and fences that waited
  *	for it are added; nothing is, if it waits for one before it
  */
 void dmawire_fence_complete(struct dmawire_target *target,

@@ -214,7 +214,7 @@ out:
 	return ret;
 }
 
-/* The attachment with @index does not exist any more, or never did. */
+/* The attachment with @index has been destroyed, or could not be made. */
 static void dmawire_queue_free_index(struct dmawire_queue *queue, u32 index)
 {
 	lockdep_assert_held(&queue->lock);
@@ -284,7 +284,7 @@ int dmawire_queue_attach(struct dmawire_queue *queue, const void *owner,
 	return PTR_ERR_OR_ZERO(target);
 }
 
-/* Destroys a target that is not in the table any more. Drops the lock meanwhile. */
+/* Destroys a target that was taken out of the table. Drops the lock meanwhile. */
 static void dmawire_queue_destroy_target(struct dmawire_queue *queue, u32 index,
 					 struct dmawire_target *target)
 	__must_hold(&queue->lock)

@@ -36,7 +36,7 @@ static void dmawire_capture_drop_foreign(struct dmawire_capture *capture)
 	capture->foreign = NULL;
 }
 
-/* The error of a range that cannot be submitted any more, or 0. */
+/* The error of a range whose run has ended, or 0. */
 static int dmawire_capture_check_alive(const struct dmawire_capture *capture)
 {
 	const struct dmawire_queue *queue = capture->queue;

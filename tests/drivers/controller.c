@@ -103,7 +103,7 @@ struct controller_descriptor {
  * @lock: protects the lists
  * @prepared: descriptors that are prepared and not submitted
  * @submitted: descriptors that are not issued
- * @issued: descriptors that are under way, also those that hang
+ * @issued: descriptors in flight, hanging ones included
  * @preparing: a copy is being prepared
  * @packets: that the peripheral has sent
  * @tasklet: does what is issued

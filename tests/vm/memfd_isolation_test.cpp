@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a buffer of a memfd gives nobody: pages outside its range, other processes' memory in pages
+// What a buffer of a memfd never exposes: pages outside its range, other processes' memory in pages
 // that are only reserved, and a way into a sealed file. Pages that are reserved hold other memory
 // where the kernel does not clear them: ci/vm --append init_on_alloc=0, or machine `debug`.
 #include <fcntl.h>
@@ -284,7 +284,7 @@ class HugePagesOfShmem {
   bool available_ = false;
 };
 
-/// A memfd whose pages fallocate(2) has reserved and nobody has touched, of small pages, or
+/// A memfd whose pages fallocate(2) has reserved and no access has filled, of small pages, or
 /// of transparent huge ones.
 class ReservedMemfd : public testing::TestWithParam<const char*> {
  protected:

@@ -13,7 +13,7 @@ namespace dmawire::fuzz {
 
 /// What a descriptor is.
 enum class Kind { device, ours, foreign, other, memfd, bad };
-/// Those that a descriptor of an execution can be.
+/// Kinds that a descriptor of an execution can be of.
 inline constexpr std::size_t kinds = 5;
 
 /// What a buffer was created as.

@@ -50,7 +50,7 @@ std::size_t extent(const Call& call, std::string_view field = "length") {
 }
 
 /// Whether a limit of the memory cgroup is a limit of what a buffer takes: the memory of the others
-/// is somebody's already.
+/// is in use already.
 bool is_allocated_for(const dmawire_create& create) {
   return (create.backing == DMAWIRE_BACKING_PAGES || create.backing == DMAWIRE_BACKING_CONTIG ||
           create.backing == DMAWIRE_BACKING_COHERENT) &&
@@ -203,7 +203,7 @@ int Executor::expected(Pointer pointer, int refusal) const {
   return exact_ && is_as_written(pointer) ? refusal : 0;
 }
 
-/// A file that is not open for reading and writing is refused before its argument is looked at.
+/// A file that is not open for reading and writing is refused before its argument is read.
 int Executor::expected_on(int device, const Call& call, int error, int refusal) const {
   const bool may_write = (::fcntl(device, F_GETFL) & O_ACCMODE) == O_RDWR;
   return error == EACCES && !may_write ? 0 : expected(pointer_of(call), refusal);
@@ -755,7 +755,7 @@ void Executor::fork_here(const Call& call) {
         capture_elsewhere();
         break;
       case 5:
-        ::usleep(10 * beside_what_follows);  // to be killed meanwhile
+        ::usleep(10 * beside_what_follows);  // no event: the parent kills it meanwhile
         break;
       default:
         ::close_range(first_fd, ~0U, 0);
