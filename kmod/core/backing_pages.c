@@ -190,7 +190,7 @@ vm_fault_t dmawire_pages_fault(struct vm_fault *vmf)
 {
 	struct vm_area_struct *vma = vmf->vma;
 	struct dmawire_buffer *buffer = vma->vm_private_data;
-	unsigned long nr_pages;
+	unsigned long nr_pages, left;
 	int ret;
 
 	if (vmf->pgoff >= buffer->nr_pages)
@@ -198,19 +198,16 @@ vm_fault_t dmawire_pages_fault(struct vm_fault *vmf)
 
 	nr_pages = min3(DMAWIRE_FAULT_BATCH, buffer->nr_pages - vmf->pgoff,
 			(vma->vm_end - vmf->address) >> PAGE_SHIFT);
-	ret = vm_insert_pages(vma, vmf->address, buffer->pages + vmf->pgoff,
-			      &nr_pages);
-	switch (ret) {
-	case 0:
-	case -EBUSY: /* one of them is mapped already, which is as good */
+	left = nr_pages;
+	ret = vm_insert_pages(vma, vmf->address, buffer->pages + vmf->pgoff, &left);
+	/* -EBUSY: another thread has mapped a page of the batch meanwhile. */
+	if (left < nr_pages || ret == -EBUSY)
 		return VM_FAULT_NOPAGE;
-	default:
-		/*
-		 * -ENOMEM, or -EFAULT if it was a page table of a higher level that
-		 * could not be allocated. The fault is retried.
-		 */
-		return VM_FAULT_OOM;
-	}
+	/*
+	 * -ENOMEM, or -EFAULT if a page table of a higher level could not be
+	 * allocated. The fault is retried.
+	 */
+	return VM_FAULT_OOM;
 }
 
 /*

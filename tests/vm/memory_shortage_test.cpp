@@ -21,9 +21,10 @@
 namespace dmawire::test {
 namespace {
 
-/// An address for which there is no page table of any level yet.
-void* untouched_address(unsigned nth) {
-  return reinterpret_cast<void*>((uintptr_t{0x20} + nth) << 39U);
+/// An address without page tables of any level, @p pages before one that needs others at three
+/// levels.
+void* untouched_address(unsigned nth, size_t pages) {
+  return reinterpret_cast<void*>(((uintptr_t{0x20} + nth) << 39U) + 1024 * kMiB - pages * kPage);
 }
 
 class FaultInto : public testing::TestWithParam<uint32_t> {};
@@ -35,6 +36,8 @@ INSTANTIATE_TEST_SUITE_P(A, FaultInto,
                          });
 
 TEST_P(FaultInto, MappingSurvivesThatThereIsNoMemoryForAPageTable) {
+  // A fault inserts the pages that follow too: here they are behind a border of page tables.
+  constexpr size_t before_border = 8;
   constexpr int missing = 77;
   constexpr unsigned most = 100;
   const UniqueFd device = open_device();
@@ -47,11 +50,11 @@ TEST_P(FaultInto, MappingSurvivesThatThereIsNoMemoryForAPageTable) {
       return missing;
     for (unsigned nth = 1; nth < most; ++nth) {
       auto* const memory = static_cast<volatile uint8_t*>(
-          mmap(untouched_address(nth), 16 * kPage, PROT_READ | PROT_WRITE,
+          mmap(untouched_address(nth, before_border), 16 * kPage, PROT_READ | PROT_WRITE,
                MAP_SHARED | MAP_FIXED_NOREPLACE, buffer.get(), 0));
       if (memory == MAP_FAILED)
         return 1;
-      if (!injection.fail_nth(nth, [&] { memory[kPage] = 1; }))
+      if (!injection.fail_nth(nth, [&] { memory[(before_border - 1) * kPage] = 1; }))
         return nth > 3 ? 0 : 2;
     }
     return 3;

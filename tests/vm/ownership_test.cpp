@@ -13,6 +13,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -121,29 +122,35 @@ TEST_F(Ownership, AnotherFilesCreateDoesNotStallGive) {
   const DriverModule driver{"dmawire_edu", EduCard::driver_parameters()};
   Capturing capture{"edu", 4 * kPage};
   const UniqueFd other = open_driver("edu");
-  std::atomic<bool> is_creating = false;
-  std::atomic<bool> done = false;
-  std::thread creating{[&] {
-    dmawire_create request = create_request(256 * kMiB);
-    request.backing = DMAWIRE_BACKING_COHERENT;
-    for (int i = 0; i < 20 && !done; ++i) {
-      is_creating = true;
-      (void)create_error(other.get(), request);
-      is_creating = false;
-    }
-    done = true;
-  }};
-  // Allocating and zeroing takes many times as long as GIVE: one falls between two looks.
+  dmawire_create request = create_request(256 * kMiB);
+  request.backing = DMAWIRE_BACKING_COHERENT;
+  // The first may take longer than those to come: a virtual machine gets its memory from the host
+  // by then.
+  std::chrono::nanoseconds length_of_create{};
+  for (int i = 0; i < 3; ++i) {
+    const auto begin = std::chrono::steady_clock::now();
+    const UniqueFd buffer = create(other.get(), request);
+    length_of_create = std::chrono::steady_clock::now() - begin;
+  }
+
+  // GIVE is called during CREATE, which allocates and clears for many times as long.
+  // Where it ended meanwhile, that was not seen: again.
   bool was_inside = false;
-  while (!done && !was_inside) {
-    const bool before = is_creating;
+  for (int i = 0; i < 20 && !was_inside; ++i) {
+    std::atomic<bool> is_creating = true;
+    std::thread creating{[&] {
+      const UniqueFd buffer = create(other.get(), request);
+      is_creating = false;
+    }};
+    std::this_thread::sleep_for(length_of_create / 4);
     EXPECT_EQ(capture.give(0, kPage), 0);
-    was_inside = before && is_creating;
+    // A GIVE that waits for CREATE returns a moment before CREATE does.
+    std::this_thread::sleep_for(length_of_create / 4);
+    was_inside = is_creating;
+    creating.join();
     EXPECT_EQ(capture.stop(), 0);
     capture.take();
   }
-  done = true;
-  creating.join();
   EXPECT_TRUE(was_inside);
 }
 
