@@ -96,7 +96,7 @@ make_profiler() {
 
 # guest_arguments CONTROL-FILE STREAM...: fills QEMU_ARGS.
 guest_arguments() {
-	local append="console=$MACHINE_CONSOLE rdinit=/init panic=-1 panic_on_warn=1 oops=panic net.ifnames=0"
+	local append="console=$MACHINE_CONSOLE rdinit=/init panic=-1 panic_on_warn=1 oops=panic softlockup_panic=1 net.ifnames=0"
 	machine_arguments "$ACCEL" "$CPUS" "$MEMORY"
 	if [[ -n $PROFILE ]]; then
 		QEMU_ARGS+=(-plugin "$PROFILER,out=$PROFILE")

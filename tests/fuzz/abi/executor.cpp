@@ -154,8 +154,8 @@ void Executor::clean_up() {
   }
   gem_handles_.clear();
   arena::clear();
+  close_timeline();
   descriptors_.clear();
-  timeline_ = -1;
   limit_ = 0;
   if (unbound_ && !surroundings_.card.driver().bind()) {
     complain("driver: it cannot be bound again");

@@ -123,6 +123,7 @@ class Executor {
   void set_name(const Call& call);
   void export_sync(const Call& call);
   void fence(const Call& call);
+  void close_timeline();
   void import_sync(const Call& call);
   void seek(const Call& call);
   void poke(const Call& call);

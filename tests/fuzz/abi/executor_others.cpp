@@ -25,6 +25,7 @@ struct SwSyncFence {
   char name[32];
   std::int32_t fence;
 };
+constexpr std::uint32_t most_fence_value = 2;
 constexpr unsigned long create_fence = _IOWR('W', 0, SwSyncFence);
 constexpr unsigned long advance = _IOW('W', 1, std::uint32_t);
 
@@ -39,13 +40,25 @@ void Executor::fence(const Call& call) {
   if (how == 2) {
     std::uint32_t one = 1;
     ::ioctl(timeline_, advance, &one);
-  } else if (how == 3) {  // all that wait for it end with an error
-    ::close(timeline_);
-    timeline_ = -1;
-  } else if (SwSyncFence request{.value = 1 + static_cast<std::uint32_t>(how)};
+  } else if (how == 3) {
+    close_timeline();
+  } else if (SwSyncFence request{.value = how == 0 ? 1 : most_fence_value};
              ::ioctl(timeline_, create_fence, &request) == 0) {
     descriptors_.add({request.fence, Kind::other});
   }
+}
+
+// Linux 7.3 deadlocks where a timeline is closed with a fence that has not signaled and whose last
+// reference is a poll(2) of a dma-buf: sw_sync_debugfs_release() holds the lock that the fence's
+// release takes. To advance a timeline is safe.
+void Executor::close_timeline() {
+  if (timeline_ < 0) {
+    return;
+  }
+  std::uint32_t all = most_fence_value;
+  ::ioctl(timeline_, advance, &all);
+  ::close(timeline_);
+  timeline_ = -1;
 }
 
 void Executor::change_driver(const Call& call) {
