@@ -34,7 +34,7 @@ namespace {
 constexpr std::uint32_t our_first_sequence = 1000;
 constexpr int window_scale = 14;
 /// Packets that are taken before they are acknowledged, all with one acknowledgement a connection.
-constexpr int most_taken = 32;
+constexpr int max_taken = 32;
 
 /// A struct virtio_net_hdr stands before each packet; the kernel's header of it is no C++. All of
 /// it 0 says that nothing is left to be done to the packet.
@@ -160,7 +160,7 @@ void take_what_is_there(int fd) {
   const std::array<iovec, 2> pieces{{{ignored.data(), ignored.size()}, {&packet, sizeof(packet)}}};
   constexpr ssize_t whole = sizeof(ignored) + sizeof(packet);
   std::map<std::uint16_t, Packet> latest;  // by the sender's port
-  for (int i = 0; i < most_taken && ::readv(fd, pieces.data(), pieces.size()) == whole; ++i) {
+  for (int i = 0; i < max_taken && ::readv(fd, pieces.data(), pieces.size()) == whole; ++i) {
     if (packet.ip.version != 4 || packet.ip.protocol != IPPROTO_TCP || packet.tcp.rst != 0) {
       continue;
     }

@@ -22,7 +22,7 @@ class RingHost;
 class ReadWatch {
  public:
   /// Requests that one has on its ring at a time.
-  static constexpr std::uint32_t most_requests = 2;
+  static constexpr std::uint32_t max_requests = 2;
 
   /// Throws Error if too many take part in the ring.
   ReadWatch(RingHost& host, int fd);

@@ -63,7 +63,7 @@ struct SenderStatistics {
 class Sender {
  public:
   /// Most frames that one request gathers.
-  static constexpr std::uint32_t most_gathered = 64;
+  static constexpr std::uint32_t max_gathered = 64;
 
   struct Options {
     /// The window: most frames handed to the kernel and not yet let go of, at any batch size.
@@ -71,9 +71,9 @@ class Sender {
     std::uint32_t depth = 64;
     /// Frames that come together before they are started, while the network has enough to do.
     std::uint32_t batch = 32;
-    /// Most frames of a request, 1 to most_gathered, and never more than a quarter of the window; 1
+    /// Most frames of a request, 1 to max_gathered, and never more than a quarter of the window; 1
     /// sends each frame by itself.
-    std::uint32_t gather = most_gathered;
+    std::uint32_t gather = max_gathered;
     /// Have a thread of the kernel take the requests (IORING_SETUP_SQPOLL): no system calls, and a
     /// CPU of its own.
     bool sq_poll = false;
@@ -84,7 +84,7 @@ class Sender {
     bool cached_data = false;
     /// Requests that others (Capture, Recorder) may have on the sender's ring at a time: it is made
     /// as much larger.
-    std::uint32_t guest_requests = 0;
+    std::uint32_t client_requests = 0;
     /// Who is told when frames leave and when they come back. It must outlive the sender.
     FrameObserver* observer = nullptr;
   };

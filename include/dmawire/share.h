@@ -82,14 +82,14 @@
 #define DMAWIRE_SHARE_VERSION 1
 
 /* Most entries, and so descriptors, of a message. */
-#define DMAWIRE_SHARE_MOST_ENTRIES 64
+#define DMAWIRE_SHARE_MAX_ENTRIES 64
 /* What is told under DEADLINES. */
 #define DMAWIRE_SHARE_HELLO_SECONDS 5
 #define DMAWIRE_SHARE_READ_SECONDS 10
 #define DMAWIRE_SHARE_END_SECONDS 10
 /* Most buffers and frames of an owner. */
-#define DMAWIRE_SHARE_MOST_BUFFERS 4096
-#define DMAWIRE_SHARE_MOST_FRAMES 16384
+#define DMAWIRE_SHARE_MAX_BUFFERS 4096
+#define DMAWIRE_SHARE_MAX_FRAMES 16384
 
 /**
  * enum dmawire_share_type - what a message is
@@ -118,8 +118,8 @@ enum dmawire_share_type {
  * @DMAWIRE_SHARE_FAILED: no more comes: the owner's device or file failed. What was
  *	lent is good
  * @DMAWIRE_SHARE_FULL: the owner has as many clients as it takes
- * @DMAWIRE_SHARE_UNSPOKEN: it speaks no version that the client does
- * @DMAWIRE_SHARE_BROKEN: the client broke a rule
+ * @DMAWIRE_SHARE_BAD_VERSION: it speaks no version that the client does
+ * @DMAWIRE_SHARE_PROTOCOL_ERROR: the client broke a rule
  * @DMAWIRE_SHARE_NO_DESCRIPTORS: the kernel refused to pass descriptors on: the
  *	owner's limit of open files (RLIMIT_NOFILE) bounds those on their way
  * @DMAWIRE_SHARE_TIMED_OUT: the client was late
@@ -128,8 +128,8 @@ enum dmawire_share_reason {
 	DMAWIRE_SHARE_FINISHED = 0,
 	DMAWIRE_SHARE_FAILED = 1,
 	DMAWIRE_SHARE_FULL = 2,
-	DMAWIRE_SHARE_UNSPOKEN = 3,
-	DMAWIRE_SHARE_BROKEN = 4,
+	DMAWIRE_SHARE_BAD_VERSION = 3,
+	DMAWIRE_SHARE_PROTOCOL_ERROR = 4,
 	DMAWIRE_SHARE_NO_DESCRIPTORS = 5,
 	DMAWIRE_SHARE_TIMED_OUT = 6,
 };
@@ -138,7 +138,7 @@ enum dmawire_share_reason {
  * struct dmawire_share_header - what each message begins with
  * @type: enum dmawire_share_type
  * @size: bytes of the message
- * @count: entries, 1 to DMAWIRE_SHARE_MOST_ENTRIES; 0 where there are none
+ * @count: entries, 1 to DMAWIRE_SHARE_MAX_ENTRIES; 0 where there are none
  * @reserved: 0
  */
 struct dmawire_share_header {

@@ -50,14 +50,14 @@ class ShareServer {
  public:
   /// Connections that may be there without having said hello. One more, and the oldest goes: they
   /// take no client's place.
-  static constexpr std::uint32_t most_newcomers = 16;
+  static constexpr std::uint32_t max_newcomers = 16;
 
   /// Listens at `path` in the file system; whoever may write to that file can connect. What a
   /// killed owner has left there is replaced. The pool must outlive the server. Throws Error: also
   /// if there are not more frames than clients, or more of anything than share.h allows.
-  ShareServer(const std::string& path, FramePool& pool, std::uint32_t most_clients);
+  ShareServer(const std::string& path, FramePool& pool, std::uint32_t max_clients);
   /// For connections that are made otherwise, see add().
-  ShareServer(FramePool& pool, std::uint32_t most_clients);
+  ShareServer(FramePool& pool, std::uint32_t max_clients);
   /// Clients that are still there see the end of the connection.
   ~ShareServer();
   ShareServer(const ShareServer&) = delete;
@@ -87,7 +87,7 @@ class ShareServer {
   [[nodiscard]] std::uint64_t held() const noexcept;
   /// Whether all that said hello know of the end and hold nothing. With serve() it comes about
   /// within DMAWIRE_SHARE_END_SECONDS of end().
-  [[nodiscard]] bool all_home() const noexcept;
+  [[nodiscard]] bool all_released() const noexcept;
   [[nodiscard]] const ShareStatistics& statistics() const noexcept;
 
  private:

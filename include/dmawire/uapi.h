@@ -112,18 +112,18 @@
  * meanwhile.
  *
  *   ATTACH   makes a dma-buf known to the device and maps it for it
- *   GIVE     hands a range of it to the device (or DMAWIRE_URING_CMD_CAPTURE)
+ *   ENQUEUE     hands a range of it to the device (or DMAWIRE_URING_CMD_CAPTURE)
  *   START    frames may come: the device fills ranges in the order given
- *   TAKE     a filled range comes back (or the completion of the command)
+ *   DEQUEUE     a filled range comes back (or the completion of the command)
  *   STOP     all that is given comes back: filled, or with ECANCELED
  *   DETACH   the device forgets the dma-buf
  *
- * From GIVE to TAKE the range belongs to the device: neither CPU nor network may
+ * From ENQUEUE to DEQUEUE the range belongs to the device: neither CPU nor network may
  * touch it, and giving any page of it again is refused (EBUSY). Caches and
  * bounce buffers have been dealt with when a range comes back, so it can be read
  * or sent at once; nothing of DMA_BUF_IOCTL_SYNC is needed for it.
  *
- * The CPU's data survives: GIVE syncs the range, completion syncs the bytes of the
+ * The CPU's data survives: ENQUEUE syncs the range, completion syncs the bytes of the
  * frame, and nothing else is ever synced for the device that captures, neither by
  * DETACH, close(2) or the end of the device nor by DMA_BUF_IOCTL_SYNC and
  * DMAWIRE_IOC_SYNC. So what the CPU wrote to memory that is not the device's stays,
@@ -152,13 +152,13 @@
  * answers EIO until STOP or START. So does suspending the machine.
  *
  * If the device cannot be stopped (STOP answers EIO) it may still write to the
- * ranges it was given. They come back with EIO, but stay the device's: GIVE and
+ * ranges it was given. They come back with EIO, but stay the device's: ENQUEUE and
  * START answer EIO, DETACH answers EBUSY, and their memory stays allocated, also
  * after the file is closed. Each STOP and START tries again; one that succeeds ends
  * this.
  *
  * If the device goes away (its driver is unbound, it is unplugged) all that is
- * given comes back with ENODEV; ATTACH, GIVE, START, STOP and CREATE of
+ * given comes back with ENODEV; ATTACH, ENQUEUE, START, STOP and CREATE of
  * DMAWIRE_BACKING_COHERENT answer ENODEV, and nothing is attached (DETACH: EINVAL);
  * the dma-bufs live on, but for memory that was the device's own
  * (DMAWIRE_BACKING_COHERENT).
@@ -217,11 +217,11 @@ enum dmawire_backing {
  * @DMAWIRE_USABLE: it can
  * @DMAWIRE_READ_ONLY: the descriptor is read-only and this use needs a mapping
  *	that can be written
- * @DMAWIRE_KERNEL_LACKS_IT: this kernel has no such thing
- * @DMAWIRE_WHERE_IT_IS: not by a mapping of the dma-buf: the kernel does not map
+ * @DMAWIRE_UNSUPPORTED: this kernel has no such thing
+ * @DMAWIRE_USE_IN_PLACE: not by a mapping of the dma-buf: the kernel does not map
  *	memory of a process a second time. What this is asked for can be had from the
  *	memory where that process has it, by the rules for any memory of its kind
- * @DMAWIRE_CANNOT_STAY: the memory is of a CMA area, out of which the kernel moves
+ * @DMAWIRE_NO_LONGTERM_PIN: the memory is of a CMA area, out of which the kernel moves
  *	what is pinned for long, and this cannot be moved. A writable mapping of it is
  *	refused (EFAULT). One that can only be read must not be given to anything that
  *	pins for long without writing: the kernel would try until the caller is killed
@@ -234,9 +234,9 @@ enum dmawire_backing {
 enum dmawire_verdict {
 	DMAWIRE_USABLE = 0,
 	DMAWIRE_READ_ONLY = 1,
-	DMAWIRE_KERNEL_LACKS_IT = 2,
-	DMAWIRE_WHERE_IT_IS = 3,
-	DMAWIRE_CANNOT_STAY = 4,
+	DMAWIRE_UNSUPPORTED = 2,
+	DMAWIRE_USE_IN_PLACE = 3,
+	DMAWIRE_NO_LONGTERM_PIN = 4,
 	DMAWIRE_NO_PAGES = 5,
 };
 
@@ -495,7 +495,7 @@ struct dmawire_query {
 /*
  * A flag of struct dmawire_attach: fences, both ways, for drivers that share the
  * dma-buf; see CAPTURE above. Only for devices of which a time is known in which they
- * make progress (EOPNOTSUPP). GIVE then waits for the dma-buf's reservation lock, which
+ * make progress (EOPNOTSUPP). ENQUEUE then waits for the dma-buf's reservation lock, which
  * any driver may hold for a while that has the dma-buf; DMAWIRE_URING_CMD_CAPTURE does
  * so in a worker of io_uring.
  */
@@ -598,8 +598,8 @@ struct dmawire_stop {
 #define DMAWIRE_IOC_STOP _IO(DMAWIRE_IOC_MAGIC, 0x06)
 
 /**
- * struct dmawire_give - ioctl(DMAWIRE_IOC_GIVE)
- * @size: sizeof(struct dmawire_give)
+ * struct dmawire_enqueue - ioctl(DMAWIRE_IOC_ENQUEUE)
+ * @size: sizeof(struct dmawire_enqueue)
  * @flags: must be 0
  * @index: of the dma-buf, as ATTACH gave it
  * @length: bytes of the range, at least 1
@@ -614,7 +614,7 @@ struct dmawire_stop {
  * EBUSY, EAGAIN, EACCES, ENODEV, EIO; with DMAWIRE_ATTACH_FENCES also ENOMEM, EINTR.
  * Without that flag it does not sleep.
  */
-struct dmawire_give {
+struct dmawire_enqueue {
 	__u32 size;
 	__u32 flags;
 	__u32 index;
@@ -623,12 +623,12 @@ struct dmawire_give {
 	__aligned_u64 user_data;
 };
 
-#define DMAWIRE_GIVE_SIZE_V1 32
-#define DMAWIRE_IOC_GIVE _IO(DMAWIRE_IOC_MAGIC, 0x07)
+#define DMAWIRE_ENQUEUE_SIZE_V1 32
+#define DMAWIRE_IOC_ENQUEUE _IO(DMAWIRE_IOC_MAGIC, 0x07)
 
 /**
- * struct dmawire_take - ioctl(DMAWIRE_IOC_TAKE)
- * @size: sizeof(struct dmawire_take)
+ * struct dmawire_dequeue - ioctl(DMAWIRE_IOC_DEQUEUE)
+ * @size: sizeof(struct dmawire_dequeue)
  * @flags: must be 0
  * @out_result: bytes of the frame, or a negative error: ECANCELED, ENODEV, EIO
  * @out_index: as given
@@ -639,7 +639,7 @@ struct dmawire_give {
  * @out_lost: frames that were lost between the one before and this one
  * @out_reserved: 0
  *
- * Takes back a range that was handed over with GIVE, in the order in which the
+ * Takes back a range that was handed over with ENQUEUE, in the order in which the
  * device was done with them. Waits for one unless the file is O_NONBLOCK.
  *
  * Errors: EINVAL, E2BIG, EFAULT (the range is lost to the caller, not to the
@@ -647,7 +647,7 @@ struct dmawire_give {
  * is given, so that waiting would never end), ENODEV (the same, and the device is
  * gone).
  */
-struct dmawire_take {
+struct dmawire_dequeue {
 	__u32 size;
 	__u32 flags;
 	__s32 out_result;
@@ -660,8 +660,8 @@ struct dmawire_take {
 	__u32 out_reserved;
 };
 
-#define DMAWIRE_TAKE_SIZE_V1 56
-#define DMAWIRE_IOC_TAKE _IO(DMAWIRE_IOC_MAGIC, 0x08)
+#define DMAWIRE_DEQUEUE_SIZE_V1 56
+#define DMAWIRE_IOC_DEQUEUE _IO(DMAWIRE_IOC_MAGIC, 0x08)
 
 /**
  * struct dmawire_status - ioctl(DMAWIRE_IOC_STATUS)
@@ -671,7 +671,7 @@ struct dmawire_take {
  * @out_lost: frames that the device had no range for
  * @out_failed: ranges that came back with EIO
  * @out_canceled: ranges that came back with ECANCELED or ENODEV
- * @out_given: ranges that are the device's now
+ * @out_queued: ranges that are the device's now
  * @out_running: 1 from START until the device is stopped, by STOP or a failure
  *
  * Any open file may ask.
@@ -685,7 +685,7 @@ struct dmawire_status {
 	__aligned_u64 out_lost;
 	__aligned_u64 out_failed;
 	__aligned_u64 out_canceled;
-	__u32 out_given;
+	__u32 out_queued;
 	__u32 out_running;
 };
 
@@ -719,7 +719,7 @@ struct dmawire_status {
  *
  * Unlike that ioctl it does not wait for fences, since they are those of the whole
  * dma-buf: other parts of it may be a device's. Ranges that were given to a device
- * and have come back (TAKE) need neither ioctl.
+ * and have come back (DEQUEUE) need neither ioctl.
  *
  * Errors: EINVAL (also: no such part), E2BIG, EFAULT, EBADF, EXDEV, EACCES.
  */
@@ -848,17 +848,17 @@ struct dmawire_uring_unregister {
  * struct dmawire_uring_capture - DMAWIRE_URING_CMD_CAPTURE
  * @size: sizeof(struct dmawire_uring_capture)
  * @flags: must be 0
- * @index: as in struct dmawire_give
- * @length: as in struct dmawire_give
- * @offset: as in struct dmawire_give
- * @out_sequence: as in struct dmawire_take
- * @out_timestamp: as in struct dmawire_take
- * @out_lost: as in struct dmawire_take
+ * @index: as in struct dmawire_enqueue
+ * @length: as in struct dmawire_enqueue
+ * @offset: as in struct dmawire_enqueue
+ * @out_sequence: as in struct dmawire_dequeue
+ * @out_timestamp: as in struct dmawire_dequeue
+ * @out_lost: as in struct dmawire_dequeue
  * @out_reserved: 0
  *
  * Hands a range to the device and completes when it is filled: giving is the
  * submission, taking the completion. The result is the length of the frame, or a
- * negative error of GIVE or TAKE. The struct must stay until the completion; its
+ * negative error of ENQUEUE or DEQUEUE. The struct must stay until the completion; its
  * out_* fields are written before it is posted, if the result is not negative
  * and the process still has its memory.
  *

@@ -31,7 +31,7 @@ class VideoDevice;
 class VideoCapture final : public FrameSource {
  public:
   /// Requests that it has on its ring at a time.
-  static constexpr std::uint32_t requests = ReadWatch::most_requests;
+  static constexpr std::uint32_t requests = ReadWatch::max_requests;
 
   /// On a ring of its own. Device and pool must outlive it. Throws Error: also if the device does
   /// not take the pool's frames, see make_video_pool().

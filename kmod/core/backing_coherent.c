@@ -57,7 +57,8 @@ static int dmawire_backing_coherent_init(struct dmawire_buffer *buffer,
 }
 
 /* 1 if @dev sees the buffer's pages as the CPU does, 0 or an error. Found by trying. */
-static int sees_as_cpu(struct device *dev, const struct dmawire_buffer *buffer)
+static int dev_maps_coherently(struct device *dev,
+			       const struct dmawire_buffer *buffer)
 {
 	const size_t max_segment = min_t(size_t, dma_get_max_seg_size(dev),
 					 dma_max_mapping_size(dev));
@@ -129,7 +130,7 @@ static int dmawire_backing_coherent_alloc(struct dmawire_buffer *buffer,
 		ret = dmawire_pages_alloc(buffer, params);
 		if (ret)
 			return ret;
-		ret = sees_as_cpu(dev, buffer);
+		ret = dev_maps_coherently(dev, buffer);
 		if (ret > 0)
 			return 0;
 		dmawire_pages_free(buffer->pages, buffer->nr_pages);

@@ -30,7 +30,7 @@
 
 #include "backing.h"
 #include "buffer.h"
-#include "limbo.h"
+#include "reclaim.h"
 #include "memlock.h"
 
 /* No other memory will do, so it is worth an effort, but never the OOM killer. */
@@ -167,7 +167,7 @@ static int alloc_from_cma(struct cma *cma, unsigned long nr_pages,
 	*page = cma_alloc(cma, nr_pages, 0, true);
 	if (!*page && !fatal_signal_pending(current)) {
 		/* The area is small, and may be full of what is on its way back. */
-		dmawire_limbo_flush();
+		dmawire_reclaim_flush();
 		*page = cma_alloc(cma, nr_pages, 0, true);
 	}
 	if (!*page)

@@ -97,7 +97,7 @@ static int pin(struct dmawire_buffer *buffer)
  * Memory of a CMA area that would be pinned for reading: nothing but a signal would
  * end that. For writing the kernel refuses it itself.
  */
-static bool cannot_stay(const struct dmawire_buffer *buffer)
+static bool range_has_cma(const struct dmawire_buffer *buffer)
 {
 	const u64 end = buffer->start + buffer->length;
 	struct vm_area_struct *vma;
@@ -121,7 +121,7 @@ static int dmawire_backing_user_alloc(struct dmawire_buffer *buffer,
 	if (ret)
 		return ret;
 
-	ret = buffer->read_only && cannot_stay(buffer) ? -EFAULT : pin(buffer);
+	ret = buffer->read_only && range_has_cma(buffer) ? -EFAULT : pin(buffer);
 	if (ret)
 		dmawire_memlock_uncharge(&buffer->memlock);
 	return ret;

@@ -18,7 +18,7 @@
 
 #include "backing.h"
 #include "buffer.h"
-#include "limbo.h"
+#include "reclaim.h"
 #include "quota.h"
 
 /*
@@ -285,7 +285,7 @@ size_t dmawire_buffer_contiguous(const struct dmawire_buffer *buffer,
 void dmawire_buffer_destroy(struct dmawire_buffer *buffer)
 {
 	if (buffer->cma)
-		dmawire_limbo_add(buffer);
+		dmawire_reclaim_add(buffer);
 	else
 		dmawire_buffer_free(buffer);
 }

@@ -46,8 +46,8 @@ struct page;
  * @is_cached: @dev sees what is in the CPU's caches
  * @inode: of the dma-buf, whose mappings are revoked through it; holds a reference,
  *	since the dma-buf may outlive its struct file. NULL before the export
- * @link: in the backing's list of those with @dev, or of those in limbo
- * @is_target: bit 0: a capture queue has it attached; changes atomically
+ * @link: in the backing's list of those with @dev, or of those that wait for reclaim
+ * @is_attached: bit 0: a capture queue has it attached; changes atomically
  *
  * Nothing else in here changes between creation and destruction, so it needs no
  * lock. It belongs to one dma-buf, which destroys it.
@@ -76,7 +76,7 @@ struct dmawire_buffer {
 	bool is_cached;
 	struct inode *inode;
 	struct list_head link;
-	unsigned long is_target;
+	unsigned long is_attached;
 };
 
 /**

@@ -38,12 +38,12 @@ static struct dmawire_waiter *dmawire_capture_finish(struct dmawire_capture *cap
 
 	lockdep_assert_held(&queue->lock);
 
-	capture->taken.result = result;
+	capture->dequeued.result = result;
 	if (!capture->is_wedged)
-		dmawire_target_release(capture->target, &capture->range);
-	capture->target = NULL;
+		dmawire_attachment_release(capture->attachment, &capture->range);
+	capture->attachment = NULL;
 	capture->fence = NULL;
-	if (!--queue->counts.given)
+	if (!--queue->counts.queued)
 		wake_up_all(&queue->idle);
 	if (capture->is_orphan) {
 		dmawire_capture_move(capture, DMAWIRE_FREE, &queue->free);
@@ -97,13 +97,14 @@ void dmawire_capture_complete(struct dmawire_capture *capture, s32 result)
 	int error;
 
 	/* Without a frame nothing is known to be written: nothing is synced. */
-	dmawire_target_sync_for_cpu(capture->target, &capture->range, max(result, 0));
-	trace_dmawire_back(&capture->taken, result);
+	dmawire_attachment_sync_for_cpu(capture->attachment, &capture->range,
+					max(result, 0));
+	trace_dmawire_complete(&capture->dequeued, result);
 
 	spin_lock_irqsave(&queue->lock, flags);
 	error = queue->error == -ETIMEDOUT && result < 0 ? -ETIMEDOUT : min(result, 0);
 	if (capture->fence) {
-		dmawire_fence_complete(capture->target, capture->fence, error,
+		dmawire_fence_complete(capture->attachment, capture->fence, error,
 				       &queue->signals);
 		must_signal = queue->signals && !queue->is_signaling;
 		if (must_signal)
@@ -197,9 +198,9 @@ static void dmawire_capture_record(struct dmawire_capture *capture,
 	} else if (queue->counts.lost) {
 		queue->counts.lost--;
 	}
-	capture->taken.sequence = frame->sequence;
-	capture->taken.timestamp = frame->timestamp;
-	capture->taken.lost = min(lost, U32_MAX);
+	capture->dequeued.sequence = frame->sequence;
+	capture->dequeued.timestamp = frame->timestamp;
+	capture->dequeued.lost = min(lost, U32_MAX);
 }
 
 /* Takes @capture from the driver. False if that must not complete it. */
@@ -262,8 +263,8 @@ dmawire_transfer_segment(const struct dmawire_transfer *transfer,
 {
 	const struct dmawire_capture *capture = to_capture(transfer);
 
-	return dmawire_target_segment(capture->target, &capture->range,
-				      capture->first_segment + index);
+	return dmawire_attachment_segment(capture->attachment, &capture->range,
+					  capture->first_segment + index);
 }
 EXPORT_SYMBOL_GPL(dmawire_transfer_segment);
 

@@ -40,13 +40,13 @@
 #include <dmawire/device.h>
 
 #include "queue.h"
-#include "target.h"
+#include "attachment.h"
 
 struct cma;
 struct dmawire_fence;
 
 /* Most dma-bufs that can be attached at a time. */
-#define DMAWIRE_QUEUE_TARGETS 4096
+#define DMAWIRE_QUEUE_ATTACHMENTS 4096
 
 enum dmawire_state {
 	DMAWIRE_FREE,
@@ -71,7 +71,7 @@ enum dmawire_run {
  * @queue: the queue it belongs to, for good
  * @state: see above
  * @node: in the list of its state, if that has one
- * @target: the attachment, while the range is neither FREE nor DONE
+ * @attachment: the attachment, while the range is neither FREE nor DONE
  * @range: of that
  * @generation: of the queue when it was claimed
  * @first_segment: index of the range's first segment
@@ -85,7 +85,7 @@ enum dmawire_run {
  *	complete
  * @is_orphan: its request was canceled while the device had it: FREE when it is
  *	complete
- * @taken: what user space learns of it
+ * @dequeued: what user space learns of it
  *
  * Protected by the queue's lock, but for @transfer, which is the driver's. The
  * thread that moves a capture to a state without a list owns it until the next.
@@ -95,7 +95,7 @@ struct dmawire_capture {
 	struct dmawire_queue *queue;
 	enum dmawire_state state;
 	struct list_head node;
-	struct dmawire_target *target;
+	struct dmawire_attachment *attachment;
 	struct dmawire_range range;
 	unsigned int generation;
 	unsigned int first_segment;
@@ -107,7 +107,7 @@ struct dmawire_capture {
 	struct dmawire_waiter *waiter;
 	bool is_wedged;
 	bool is_orphan;
-	struct dmawire_taken taken;
+	struct dmawire_dequeued dequeued;
 };
 
 /**
@@ -120,9 +120,9 @@ struct dmawire_capture {
  * @submit_lock: see above
  * @lock: see above
  * @owner: the open file that captures, or NULL
- * @targets: attachments by index
+ * @attachments: attachments by index
  * @indices: bit i: index i is taken
- * @nr_targets: attachments, those being made and unmade included
+ * @nr_attachments: attachments, those being made and unmade included
  * @serial: of the newest attachment
  * @holders: calls in progress that use @dev
  * @is_gone: the driver is unregistered
@@ -148,7 +148,7 @@ struct dmawire_capture {
  * @counts: what STATUS tells
  * @next_sequence: of the next frame if none gets lost
  * @wait: wakes DEQUEUE and poll: a range is done, or none will be
- * @idle: wakes waits for @run, @holders, @nr_targets and counts.given
+ * @idle: wakes waits for @run, @holders, @nr_attachments and counts.queued
  * @ender: ends a failed run
  * @feeder: submits captures that were BLOCKED
  * @watchdog: fails a run that makes no progress while it has fences
@@ -164,9 +164,9 @@ struct dmawire_queue {
 	spinlock_t submit_lock; /* see above */
 	spinlock_t lock; /* see above */
 	const void *owner;
-	struct dmawire_target **targets;
-	DECLARE_BITMAP(indices, DMAWIRE_QUEUE_TARGETS);
-	unsigned int nr_targets;
+	struct dmawire_attachment **attachments;
+	DECLARE_BITMAP(indices, DMAWIRE_QUEUE_ATTACHMENTS);
+	unsigned int nr_attachments;
 	u64 serial;
 	unsigned int holders;
 	bool is_gone;
@@ -217,8 +217,8 @@ void dmawire_queue_set_error(struct dmawire_queue *queue, int error,
 /* queue.c */
 int dmawire_queue_check_owner(const struct dmawire_queue *queue, const void *owner);
 void dmawire_queue_disown_if_empty(struct dmawire_queue *queue);
-struct dmawire_target *dmawire_queue_find(const struct dmawire_queue *queue,
-					  u32 index);
+struct dmawire_attachment *dmawire_queue_find(const struct dmawire_queue *queue,
+					      u32 index);
 
 /* queue_io.c */
 void dmawire_queue_feed(struct dmawire_queue *queue);

@@ -79,7 +79,7 @@ static int dmawire_device_fop_open(struct inode *inode, struct file *file)
 {
 	struct dmawire_device *device =
 		container_of(inode->i_cdev, struct dmawire_device, cdev);
-	struct dmawire_open *open;
+	struct dmawire_file *open;
 
 	open = kzalloc_obj(*open, GFP_KERNEL_ACCOUNT);
 	if (!open)
@@ -98,7 +98,7 @@ static int dmawire_device_fop_open(struct inode *inode, struct file *file)
 
 static int dmawire_device_fop_release(struct inode *inode, struct file *file)
 {
-	struct dmawire_open *open = file->private_data;
+	struct dmawire_file *open = file->private_data;
 
 	dmawire_queue_leave(open->queue, open);
 	dmawire_quota_put(open->quota);
@@ -109,7 +109,7 @@ static int dmawire_device_fop_release(struct inode *inode, struct file *file)
 static __poll_t dmawire_device_fop_poll(struct file *file,
 					struct poll_table_struct *table)
 {
-	struct dmawire_open *open = file->private_data;
+	struct dmawire_file *open = file->private_data;
 
 	return dmawire_queue_poll(open->queue, open, file, table);
 }

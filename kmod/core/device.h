@@ -6,11 +6,11 @@ struct dmawire_queue;
 struct dmawire_quota;
 
 /**
- * struct dmawire_open - an open file of a device node
+ * struct dmawire_file - an open file of a device node
  * @quota: what the buffers created on this file are charged to
  * @queue: captures of the device, which lives as long as the file
  */
-struct dmawire_open {
+struct dmawire_file {
 	struct dmawire_quota *quota;
 	struct dmawire_queue *queue;
 };

@@ -196,7 +196,7 @@ static bool shares_cache_lines(const struct dmawire_buffer *buffer,
 	       !IS_ALIGNED(begin | end, dma_get_cache_alignment());
 }
 
-/* Own attachments are synced by range, at GIVE and at completion (target.c). */
+/* Own attachments are synced by range, at ENQUEUE and at completion (attachment.c). */
 static unsigned long map_attrs(const struct dma_buf_attachment *attach)
 {
 	return is_own(attach) ? DMA_ATTR_SKIP_CPU_SYNC : 0;

@@ -18,7 +18,7 @@
 #include <linux/spinlock.h>
 
 #include "fence.h"
-#include "target.h"
+#include "attachment.h"
 
 /**
  * struct dmawire_fence - a range of a dma-buf that the device writes
@@ -28,7 +28,7 @@
  * @next: the fence after, which counts this one in @pending; when this one is
  *	complete, the fence to be signaled after it
  *
- * Protected by the target's lock. The range holds a reference.
+ * Protected by the attachment's lock. The range holds a reference.
  */
 struct dmawire_fence {
 	struct dma_fence base;
@@ -65,16 +65,16 @@ static const struct dma_fence_ops dmawire_fence_ops = {
 	.release = dmawire_fence_release,
 };
 
-static void dmawire_fence_follow(struct dmawire_target *target,
+static void dmawire_fence_follow(struct dmawire_attachment *attachment,
 				 struct dmawire_fence *fence)
 {
-	spin_lock_irq(target->lock);
-	if (target->fence) {
-		target->fence->next = fence;
+	spin_lock_irq(attachment->lock);
+	if (attachment->fence) {
+		attachment->fence->next = fence;
 		fence->pending++;
 	}
-	target->fence = fence;
-	spin_unlock_irq(target->lock);
+	attachment->fence = fence;
+	spin_unlock_irq(attachment->lock);
 }
 
 /* Keeps the fences that have to signal before the device may write. */
@@ -93,24 +93,25 @@ static unsigned int dmawire_fence_filter(struct dma_fence **fences, unsigned int
 	return kept;
 }
 
-static void dmawire_fence_add(struct dmawire_target *target,
+static void dmawire_fence_add(struct dmawire_attachment *attachment,
 			      struct dmawire_fence *fence)
 {
-	dma_resv_assert_held(target->dmabuf->resv);
+	dma_resv_assert_held(attachment->dmabuf->resv);
 
 	/* A sync_file may outlive the dma-buf, and calls the ops. */
 	__module_get(THIS_MODULE);
 	spin_lock_init(&fence->base_lock);
 	dma_fence_init(&fence->base, &dmawire_fence_ops, &fence->base_lock,
-		       target->context, ++target->seqno);
+		       attachment->context, ++attachment->seqno);
 	fence->pending = 1;
-	dmawire_fence_follow(target, fence);
-	dma_resv_add_fence(target->dmabuf->resv, &fence->base, DMA_RESV_USAGE_WRITE);
+	dmawire_fence_follow(attachment, fence);
+	dma_resv_add_fence(attachment->dmabuf->resv, &fence->base,
+			   DMA_RESV_USAGE_WRITE);
 }
 
 /**
  * dmawire_fence_publish - add the fence of a range that is about to be submitted
- * @target: the attachment
+ * @attachment: the attachment
  * @foreign: fences of others to wait for before it is submitted, each with a
  *	reference, in an array to be freed with kfree(); NULL if there are none
  * @nr_foreign: how many
@@ -120,11 +121,11 @@ static void dmawire_fence_add(struct dmawire_target *target,
  *
  * Return: the fence, for dmawire_fence_complete(), or an ERR_PTR: -ENOMEM, -EINTR.
  */
-struct dmawire_fence *dmawire_fence_publish(struct dmawire_target *target,
+struct dmawire_fence *dmawire_fence_publish(struct dmawire_attachment *attachment,
 					    struct dma_fence ***foreign,
 					    unsigned int *nr_foreign)
 {
-	struct dma_resv *resv = target->dmabuf->resv;
+	struct dma_resv *resv = attachment->dmabuf->resv;
 	struct dmawire_fence *fence;
 	int ret;
 
@@ -142,12 +143,13 @@ struct dmawire_fence *dmawire_fence_publish(struct dmawire_target *target,
 					  foreign);
 	if (ret)
 		goto err_unlock;
-	*nr_foreign = dmawire_fence_filter(*foreign, *nr_foreign, target->context);
+	*nr_foreign =
+		dmawire_fence_filter(*foreign, *nr_foreign, attachment->context);
 	if (!*nr_foreign) {
 		kfree(*foreign);
 		*foreign = NULL;
 	}
-	dmawire_fence_add(target, fence);
+	dmawire_fence_add(attachment, fence);
 	dma_resv_unlock(resv);
 	return fence;
 
@@ -160,17 +162,17 @@ err_free:
 
 /**
  * dmawire_fence_complete - the range of a fence is complete
- * @target: the attachment
+ * @attachment: the attachment
  * @fence: of dmawire_fence_publish()
  * @error: 0 or a negative errno that the fence carries
  * @signals: a list for dmawire_fence_signal(), to which @fence and fences that waited
  *	for it are added; nothing is, if it waits for one before it
  */
-void dmawire_fence_complete(struct dmawire_target *target,
+void dmawire_fence_complete(struct dmawire_attachment *attachment,
 			    struct dmawire_fence *fence, int error,
 			    struct dmawire_fence **signals)
 {
-	lockdep_assert_held(target->lock);
+	lockdep_assert_held(attachment->lock);
 
 	if (error)
 		dma_fence_set_error(&fence->base, error);
@@ -183,8 +185,8 @@ void dmawire_fence_complete(struct dmawire_target *target,
 	while (fence->next && !--fence->next->pending)
 		fence = fence->next;
 	fence->next = NULL;
-	if (target->fence == fence)
-		target->fence = NULL;
+	if (attachment->fence == fence)
+		attachment->fence = NULL;
 }
 
 /* In the order of the list. Drops the references of the ranges. */

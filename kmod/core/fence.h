@@ -6,12 +6,12 @@
 
 struct dma_fence;
 struct dmawire_fence;
-struct dmawire_target;
+struct dmawire_attachment;
 
-struct dmawire_fence *dmawire_fence_publish(struct dmawire_target *target,
+struct dmawire_fence *dmawire_fence_publish(struct dmawire_attachment *attachment,
 					    struct dma_fence ***foreign,
 					    unsigned int *nr_foreign);
-void dmawire_fence_complete(struct dmawire_target *target,
+void dmawire_fence_complete(struct dmawire_attachment *attachment,
 			    struct dmawire_fence *fence, int error,
 			    struct dmawire_fence **signals);
 void dmawire_fence_signal(struct dmawire_fence *fences);

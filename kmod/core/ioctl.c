@@ -38,8 +38,8 @@ union dmawire_ioctl_arg {
 	struct dmawire_detach detach;
 	struct dmawire_start start;
 	struct dmawire_stop stop;
-	struct dmawire_give give;
-	struct dmawire_take take;
+	struct dmawire_enqueue enqueue;
+	struct dmawire_dequeue dequeue;
 	struct dmawire_status status;
 	struct dmawire_sync sync;
 };
@@ -51,15 +51,15 @@ union dmawire_ioctl_arg {
  * @arg: the caller's struct; the handler writes its out_* fields
  * @dmabuf: CREATE: what @fd becomes a descriptor of
  * @fd: CREATE: reserved
- * @attached: ATTACH: what it has made
+ * @attachment: ATTACH: what it has made
  */
 struct dmawire_ioctl_call {
-	struct dmawire_open *open;
+	struct dmawire_file *open;
 	bool nonblock;
 	union dmawire_ioctl_arg arg;
 	struct dma_buf *dmabuf;
 	int fd;
-	struct dmawire_attached attached;
+	struct dmawire_attachment_id attachment;
 };
 
 /* What INFO says of the device behind the node. */
@@ -113,9 +113,9 @@ static bool fd_flags_are_valid(u32 flags)
 	       (access == O_RDONLY || access == O_RDWR);
 }
 
-static struct dma_buf *
-create_dmabuf(struct dmawire_open *open, const struct dmawire_create *create,
-	      struct device *dev)
+static struct dma_buf *create_dmabuf(struct dmawire_file *open,
+				     const struct dmawire_create *create,
+				     struct device *dev)
 {
 	const bool writable = (create->fd_flags & O_ACCMODE) == O_RDWR;
 	const struct dmawire_buffer_params params = {
@@ -147,9 +147,8 @@ create_dmabuf(struct dmawire_open *open, const struct dmawire_create *create,
 }
 
 /* The device does not go before the dma-buf can be found for it. */
-static struct dma_buf *
-create_dmabuf_of_device(struct dmawire_open *open,
-			const struct dmawire_create *create)
+static struct dma_buf *create_dmabuf_of_device(struct dmawire_file *open,
+					       const struct dmawire_create *create)
 {
 	struct device *dev = dmawire_queue_hold_dev(open->queue);
 	struct dma_buf *dmabuf = create_dmabuf(open, create, dev);
@@ -206,7 +205,7 @@ static u32 judge_mapping(const struct dma_buf *dmabuf,
 			 const struct dmawire_buffer *buffer, bool into)
 {
 	if (!buffer->backing->mmap)
-		return DMAWIRE_WHERE_IT_IS;
+		return DMAWIRE_USE_IN_PLACE;
 	if (!buffer->pages)
 		return DMAWIRE_NO_PAGES;
 	if (into && !dmawire_dmabuf_is_writable(dmabuf))
@@ -244,11 +243,12 @@ static int dmawire_ioctl_query(struct dmawire_ioctl_call *call)
 	query->out_mmap = buffer->pages ? mapping : DMAWIRE_USABLE;
 	query->out_send = mapping;
 	/* io_uring pins what is registered for writing, whatever it is used for. */
-	query->out_register = buffer->cma ? DMAWIRE_CANNOT_STAY : into_mapping;
+	query->out_register = buffer->cma ? DMAWIRE_NO_LONGTERM_PIN : into_mapping;
 	query->out_odirect_write = mapping;
 	query->out_odirect_read = into_mapping;
-	query->out_direct = !dmawire_uring_can_register() ? DMAWIRE_KERNEL_LACKS_IT :
-			    !buffer->pages ? DMAWIRE_NO_PAGES : DMAWIRE_USABLE;
+	query->out_direct = !dmawire_uring_can_register() ? DMAWIRE_UNSUPPORTED :
+			    !buffer->pages		  ? DMAWIRE_NO_PAGES :
+							    DMAWIRE_USABLE;
 	query->out_folios = min(survey.nr_folios, U32_MAX);
 	query->out_granule = buffer->granule;
 	query->out_offset = buffer->offset;
@@ -271,8 +271,8 @@ static int dmawire_ioctl_attach(struct dmawire_ioctl_call *call)
 		return PTR_ERR(dmabuf);
 
 	ret = dmawire_queue_attach(call->open->queue, call->open, dmabuf,
-				   attach->flags, &call->attached);
-	attach->out_index = call->attached.index;
+				   attach->flags, &call->attachment);
+	attach->out_index = call->attachment.index;
 	dma_buf_put(dmabuf);
 	return ret;
 }
@@ -280,7 +280,7 @@ static int dmawire_ioctl_attach(struct dmawire_ioctl_call *call)
 /* Until userspace has been told the index no range can be queued by it. */
 static void dmawire_ioctl_finish_attach(struct dmawire_ioctl_call *call, bool is_told)
 {
-	dmawire_queue_finish_attach(call->open->queue, &call->attached, is_told);
+	dmawire_queue_finish_attach(call->open->queue, &call->attachment, is_told);
 }
 
 static int dmawire_ioctl_detach(struct dmawire_ioctl_call *call)
@@ -309,43 +309,43 @@ static int dmawire_ioctl_stop(struct dmawire_ioctl_call *call)
 	return dmawire_queue_stop(call->open->queue, call->open);
 }
 
-static int dmawire_ioctl_give(struct dmawire_ioctl_call *call)
+static int dmawire_ioctl_enqueue(struct dmawire_ioctl_call *call)
 {
-	const struct dmawire_give *give = &call->arg.give;
-	const struct dmawire_give_params params = {
-		.index = give->index,
-		.length = give->length,
-		.offset = give->offset,
-		.user_data = give->user_data,
+	const struct dmawire_enqueue *enqueue = &call->arg.enqueue;
+	const struct dmawire_enqueue_params params = {
+		.index = enqueue->index,
+		.length = enqueue->length,
+		.offset = enqueue->offset,
+		.user_data = enqueue->user_data,
 	};
 
-	if (give->flags)
+	if (enqueue->flags)
 		return -EINVAL;
-	return dmawire_queue_give(call->open->queue, call->open, &params, NULL);
+	return dmawire_queue_enqueue(call->open->queue, call->open, &params, NULL);
 }
 
-static int dmawire_ioctl_take(struct dmawire_ioctl_call *call)
+static int dmawire_ioctl_dequeue(struct dmawire_ioctl_call *call)
 {
-	struct dmawire_take *take = &call->arg.take;
-	struct dmawire_taken taken;
+	struct dmawire_dequeue *dequeue = &call->arg.dequeue;
+	struct dmawire_dequeued dequeued;
 	int ret;
 
-	if (take->flags)
+	if (dequeue->flags)
 		return -EINVAL;
 
-	ret = dmawire_queue_take(call->open->queue, call->open, !call->nonblock,
-				 &taken);
+	ret = dmawire_queue_dequeue(call->open->queue, call->open, !call->nonblock,
+				    &dequeued);
 	if (ret)
 		return ret;
 
-	take->out_result = taken.result;
-	take->out_index = taken.index;
-	take->out_user_data = taken.user_data;
-	take->out_offset = taken.offset;
-	take->out_sequence = taken.sequence;
-	take->out_timestamp = taken.timestamp;
-	take->out_lost = taken.lost;
-	take->out_reserved = 0;
+	dequeue->out_result = dequeued.result;
+	dequeue->out_index = dequeued.index;
+	dequeue->out_user_data = dequeued.user_data;
+	dequeue->out_offset = dequeued.offset;
+	dequeue->out_sequence = dequeued.sequence;
+	dequeue->out_timestamp = dequeued.timestamp;
+	dequeue->out_lost = dequeued.lost;
+	dequeue->out_reserved = 0;
 	return 0;
 }
 
@@ -362,7 +362,7 @@ static int dmawire_ioctl_status(struct dmawire_ioctl_call *call)
 	status->out_lost = counts.lost;
 	status->out_failed = counts.failed;
 	status->out_canceled = counts.canceled;
-	status->out_given = counts.given;
+	status->out_queued = counts.queued;
 	status->out_running = counts.running;
 	return 0;
 }
@@ -481,21 +481,21 @@ static const struct dmawire_ioctl_op dmawire_ioctl_ops[] = {
 		.for_writers = true,
 		.execute = dmawire_ioctl_stop,
 	},
-	[_IOC_NR(DMAWIRE_IOC_GIVE)] = {
-		.cmd = DMAWIRE_IOC_GIVE,
-		.min_size = DMAWIRE_GIVE_SIZE_V1,
-		.size = sizeof(struct dmawire_give),
+	[_IOC_NR(DMAWIRE_IOC_ENQUEUE)] = {
+		.cmd = DMAWIRE_IOC_ENQUEUE,
+		.min_size = DMAWIRE_ENQUEUE_SIZE_V1,
+		.size = sizeof(struct dmawire_enqueue),
 		.for_writers = true,
-		.execute = dmawire_ioctl_give,
+		.execute = dmawire_ioctl_enqueue,
 	},
-	[_IOC_NR(DMAWIRE_IOC_TAKE)] = {
-		.cmd = DMAWIRE_IOC_TAKE,
-		.min_size = DMAWIRE_TAKE_SIZE_V1,
-		.size = sizeof(struct dmawire_take),
-		.out_begin = offsetof(struct dmawire_take, out_result),
-		.out_end = offsetofend(struct dmawire_take, out_reserved),
+	[_IOC_NR(DMAWIRE_IOC_DEQUEUE)] = {
+		.cmd = DMAWIRE_IOC_DEQUEUE,
+		.min_size = DMAWIRE_DEQUEUE_SIZE_V1,
+		.size = sizeof(struct dmawire_dequeue),
+		.out_begin = offsetof(struct dmawire_dequeue, out_result),
+		.out_end = offsetofend(struct dmawire_dequeue, out_reserved),
 		.for_writers = true,
-		.execute = dmawire_ioctl_take,
+		.execute = dmawire_ioctl_dequeue,
 	},
 	[_IOC_NR(DMAWIRE_IOC_STATUS)] = {
 		.cmd = DMAWIRE_IOC_STATUS,
@@ -525,8 +525,8 @@ DMAWIRE_ASSERT_V1(attach, out_index, DMAWIRE_ATTACH_SIZE_V1);
 DMAWIRE_ASSERT_V1(detach, reserved, DMAWIRE_DETACH_SIZE_V1);
 DMAWIRE_ASSERT_V1(start, reserved, DMAWIRE_START_SIZE_V1);
 DMAWIRE_ASSERT_V1(stop, flags, DMAWIRE_STOP_SIZE_V1);
-DMAWIRE_ASSERT_V1(give, user_data, DMAWIRE_GIVE_SIZE_V1);
-DMAWIRE_ASSERT_V1(take, out_reserved, DMAWIRE_TAKE_SIZE_V1);
+DMAWIRE_ASSERT_V1(enqueue, user_data, DMAWIRE_ENQUEUE_SIZE_V1);
+DMAWIRE_ASSERT_V1(dequeue, out_reserved, DMAWIRE_DEQUEUE_SIZE_V1);
 DMAWIRE_ASSERT_V1(status, out_running, DMAWIRE_STATUS_SIZE_V1);
 DMAWIRE_ASSERT_V1(sync, length, DMAWIRE_SYNC_SIZE_V1);
 DMAWIRE_ASSERT_V1(uring_register, length, DMAWIRE_URING_REGISTER_SIZE_V1);

@@ -8,7 +8,7 @@
 
 #include "../drivers/pattern.h"
 #include "device.h"
-#include "limbo.h"
+#include "reclaim.h"
 
 static int __init dmawire_init(void)
 {
@@ -34,7 +34,7 @@ static void __exit dmawire_exit(void)
 {
 	dmawire_pattern_exit();
 	dmawire_device_exit();
-	dmawire_limbo_exit();
+	dmawire_reclaim_exit();
 	rcu_barrier();
 	synchronize_rcu_tasks();
 }

@@ -24,20 +24,20 @@
 #include "capture.h"
 #include "dmabuf.h"
 #include "queue.h"
-#include "target.h"
+#include "attachment.h"
 
 static int dmawire_queue_alloc(struct dmawire_queue *queue)
 {
 	queue->captures = kvcalloc(DMAWIRE_QUEUE_DEPTH, sizeof(*queue->captures),
 				   GFP_KERNEL);
-	queue->targets = kvcalloc(DMAWIRE_QUEUE_TARGETS, sizeof(*queue->targets),
-				  GFP_KERNEL);
-	return queue->captures && queue->targets ? 0 : -ENOMEM;
+	queue->attachments = kvcalloc(DMAWIRE_QUEUE_ATTACHMENTS,
+				      sizeof(*queue->attachments), GFP_KERNEL);
+	return queue->captures && queue->attachments ? 0 : -ENOMEM;
 }
 
 static void dmawire_queue_free(struct dmawire_queue *queue)
 {
-	kvfree(queue->targets);
+	kvfree(queue->attachments);
 	kvfree(queue->captures);
 	kfree(queue);
 }
@@ -175,7 +175,7 @@ void dmawire_queue_disown_if_empty(struct dmawire_queue *queue)
 {
 	lockdep_assert_held(&queue->lock);
 
-	if (!queue->nr_targets && list_empty(&queue->done) &&
+	if (!queue->nr_attachments && list_empty(&queue->done) &&
 	    queue->run == DMAWIRE_STOPPED)
 		queue->owner = NULL;
 }
@@ -200,13 +200,13 @@ static int dmawire_queue_begin_attach(struct dmawire_queue *queue,
 	ret = dmawire_queue_check_owner(queue, owner);
 	if (ret)
 		goto out;
-	*index = find_first_zero_bit(queue->indices, DMAWIRE_QUEUE_TARGETS);
-	if (*index == DMAWIRE_QUEUE_TARGETS) {
+	*index = find_first_zero_bit(queue->indices, DMAWIRE_QUEUE_ATTACHMENTS);
+	if (*index == DMAWIRE_QUEUE_ATTACHMENTS) {
 		ret = -ENOMEM;
 		goto out;
 	}
 	__set_bit(*index, queue->indices);
-	queue->nr_targets++;
+	queue->nr_attachments++;
 	queue->holders++;
 	queue->owner = owner;
 out:
@@ -220,17 +220,17 @@ static void dmawire_queue_free_index(struct dmawire_queue *queue, u32 index)
 	lockdep_assert_held(&queue->lock);
 
 	__clear_bit(index, queue->indices);
-	queue->nr_targets--;
+	queue->nr_attachments--;
 	dmawire_queue_disown_if_empty(queue);
 	wake_up_all(&queue->idle);
 }
 
-static struct dmawire_target *
-dmawire_queue_make_target(struct dmawire_queue *queue, struct dma_buf *dmabuf,
-			  u32 flags)
+static struct dmawire_attachment *
+dmawire_queue_make_attachment(struct dmawire_queue *queue, struct dma_buf *dmabuf,
+			      u32 flags)
 {
 	const struct dmawire_buffer *buffer = dmawire_dmabuf_buffer(dmabuf);
-	struct dmawire_target *target;
+	struct dmawire_attachment *attachment;
 
 	if (flags & DMAWIRE_ATTACH_FENCES && !dmawire_queue_has_fences(queue))
 		return ERR_PTR(-EOPNOTSUPP);
@@ -238,14 +238,14 @@ dmawire_queue_make_target(struct dmawire_queue *queue, struct dma_buf *dmabuf,
 	if (!buffer->pages && (buffer->owner != queue || !buffer->vaddr))
 		return ERR_PTR(-EOPNOTSUPP);
 
-	target = dmawire_target_create(dmabuf, queue->dev, &queue->lock);
-	if (IS_ERR(target))
-		return target;
+	attachment = dmawire_attachment_create(dmabuf, queue->dev, &queue->lock);
+	if (IS_ERR(attachment))
+		return attachment;
 
-	/* From here on the reference is the target's. */
+	/* From here on the reference is the attachment's. */
 	get_dma_buf(dmabuf);
-	target->has_fences = flags & DMAWIRE_ATTACH_FENCES;
-	return target;
+	attachment->has_fences = flags & DMAWIRE_ATTACH_FENCES;
+	return attachment;
 }
 
 /**
@@ -254,46 +254,46 @@ dmawire_queue_make_target(struct dmawire_queue *queue, struct dma_buf *dmabuf,
  * @owner: the open file; owns the queue until everything is detached and dequeued
  * @dmabuf: one of ours
  * @flags: DMAWIRE_ATTACH_*
- * @attached: names it from now on; to be given to dmawire_queue_finish_attach()
+ * @id: names it from now on; to be given to dmawire_queue_finish_attach()
  *
  * Return: 0 or a negative errno of DMAWIRE_IOC_ATTACH.
  */
 int dmawire_queue_attach(struct dmawire_queue *queue, const void *owner,
 			 struct dma_buf *dmabuf, u32 flags,
-			 struct dmawire_attached *attached)
+			 struct dmawire_attachment_id *id)
 {
-	struct dmawire_target *target;
+	struct dmawire_attachment *attachment;
 	int ret;
 
-	ret = dmawire_queue_begin_attach(queue, owner, &attached->index);
+	ret = dmawire_queue_begin_attach(queue, owner, &id->index);
 	if (ret)
 		return ret;
 
-	target = dmawire_queue_make_target(queue, dmabuf, flags);
+	attachment = dmawire_queue_make_attachment(queue, dmabuf, flags);
 
 	spin_lock_irq(&queue->lock);
-	if (IS_ERR(target)) {
-		dmawire_queue_free_index(queue, attached->index);
+	if (IS_ERR(attachment)) {
+		dmawire_queue_free_index(queue, id->index);
 	} else {
-		attached->serial = ++queue->serial;
-		target->serial = attached->serial;
-		queue->targets[attached->index] = target;
+		id->serial = ++queue->serial;
+		attachment->serial = id->serial;
+		queue->attachments[id->index] = attachment;
 	}
 	dmawire_queue_put_holder(queue);
 	spin_unlock_irq(&queue->lock);
-	return PTR_ERR_OR_ZERO(target);
+	return PTR_ERR_OR_ZERO(attachment);
 }
 
-/* Destroys a target that was taken out of the table. Drops the lock meanwhile. */
-static void dmawire_queue_destroy_target(struct dmawire_queue *queue, u32 index,
-					 struct dmawire_target *target)
+/* Destroys an attachment that was taken out of the table. Drops the lock meanwhile. */
+static void dmawire_queue_destroy_attachment(struct dmawire_queue *queue, u32 index,
+					     struct dmawire_attachment *attachment)
 	__must_hold(&queue->lock)
 {
 	lockdep_assert_held(&queue->lock);
 
 	queue->holders++;
 	spin_unlock_irq(&queue->lock);
-	dmawire_target_destroy(target);
+	dmawire_attachment_destroy(attachment);
 	spin_lock_irq(&queue->lock);
 	dmawire_queue_free_index(queue, index);
 	dmawire_queue_put_holder(queue);
@@ -302,59 +302,61 @@ static void dmawire_queue_destroy_target(struct dmawire_queue *queue, u32 index,
 /**
  * dmawire_queue_finish_attach - the caller of ATTACH has been told, or was not
  * @queue: the device's
- * @attached: of dmawire_queue_attach()
+ * @id: of dmawire_queue_attach()
  * @is_told: userspace has the index: ranges can be queued. Else it is detached
  */
 void dmawire_queue_finish_attach(struct dmawire_queue *queue,
-				 const struct dmawire_attached *attached,
+				 const struct dmawire_attachment_id *id,
 				 bool is_told)
 {
-	struct dmawire_target *target;
+	struct dmawire_attachment *attachment;
 
 	spin_lock_irq(&queue->lock);
-	target = queue->targets[attached->index];
+	attachment = queue->attachments[id->index];
 	/* Not if the driver was unregistered meanwhile. */
-	if (target && target->serial == attached->serial) {
-		target->is_published = is_told;
+	if (attachment && attachment->serial == id->serial) {
+		attachment->is_published = is_told;
 		if (!is_told) {
-			queue->targets[attached->index] = NULL;
-			dmawire_queue_destroy_target(queue, attached->index, target);
+			queue->attachments[id->index] = NULL;
+			dmawire_queue_destroy_attachment(queue, id->index,
+							 attachment);
 		}
 	}
 	spin_unlock_irq(&queue->lock);
 }
 
 /* The attachment with @index, or NULL. */
-struct dmawire_target *dmawire_queue_find(const struct dmawire_queue *queue,
-					  u32 index)
+struct dmawire_attachment *dmawire_queue_find(const struct dmawire_queue *queue,
+					      u32 index)
 {
-	struct dmawire_target *target;
+	struct dmawire_attachment *attachment;
 
 	lockdep_assert_held(&queue->lock);
 
-	if (index >= DMAWIRE_QUEUE_TARGETS)
+	if (index >= DMAWIRE_QUEUE_ATTACHMENTS)
 		return NULL;
-	target = queue->targets[array_index_nospec(index, DMAWIRE_QUEUE_TARGETS)];
-	return target && target->is_published ? target : NULL;
+	attachment = queue->attachments[array_index_nospec(
+		index, DMAWIRE_QUEUE_ATTACHMENTS)];
+	return attachment && attachment->is_published ? attachment : NULL;
 }
 
 int dmawire_queue_detach(struct dmawire_queue *queue, const void *owner,
 			 u32 index)
 {
-	struct dmawire_target *target;
+	struct dmawire_attachment *attachment;
 	int ret = 0;
 
 	spin_lock_irq(&queue->lock);
-	target = dmawire_queue_find(queue, index);
+	attachment = dmawire_queue_find(queue, index);
 	if (queue->owner && queue->owner != owner) {
 		ret = -EBUSY;
-	} else if (!target || queue->is_gone) {
+	} else if (!attachment || queue->is_gone) {
 		ret = -EINVAL;
-	} else if (target->given) {
+	} else if (attachment->nr_queued) {
 		ret = -EBUSY;
 	} else {
-		queue->targets[index] = NULL;
-		dmawire_queue_destroy_target(queue, index, target);
+		queue->attachments[index] = NULL;
+		dmawire_queue_destroy_attachment(queue, index, attachment);
 	}
 	spin_unlock_irq(&queue->lock);
 	return ret;
@@ -364,19 +366,19 @@ int dmawire_queue_detach(struct dmawire_queue *queue, const void *owner,
 static void dmawire_queue_detach_all(struct dmawire_queue *queue)
 	__must_hold(&queue->lock)
 {
-	struct dmawire_target *target;
+	struct dmawire_attachment *attachment;
 	u32 index;
 
 	lockdep_assert_held(&queue->lock);
 
-	for (index = 0; index < DMAWIRE_QUEUE_TARGETS; index++) {
-		target = queue->targets[index];
-		queue->targets[index] = NULL;
-		if (target && queue->is_wedged && target->given) {
-			list_add(&target->node, &queue->wedged);
+	for (index = 0; index < DMAWIRE_QUEUE_ATTACHMENTS; index++) {
+		attachment = queue->attachments[index];
+		queue->attachments[index] = NULL;
+		if (attachment && queue->is_wedged && attachment->nr_queued) {
+			list_add(&attachment->node, &queue->wedged);
 			dmawire_queue_free_index(queue, index);
-		} else if (target) {
-			dmawire_queue_destroy_target(queue, index, target);
+		} else if (attachment) {
+			dmawire_queue_destroy_attachment(queue, index, attachment);
 		}
 	}
 }
@@ -400,14 +402,15 @@ void dmawire_queue_leave(struct dmawire_queue *queue, const void *owner)
 		goto out;
 	if (queue->is_gone) {
 		/* Unregistering completes and detaches all there is. */
-		wait_event_lock_irq(queue->idle, !queue->nr_targets, queue->lock);
+		wait_event_lock_irq(queue->idle, !queue->nr_attachments,
+				    queue->lock);
 		dmawire_queue_free_done(queue);
 	} else {
 		queue->holders++;
 		dmawire_queue_wait_run(queue);
 		dmawire_queue_end(queue, -ECANCELED);
 		dmawire_queue_clear_error(queue);
-		wait_event_lock_irq(queue->idle, !queue->counts.given, queue->lock);
+		wait_event_lock_irq(queue->idle, !queue->counts.queued, queue->lock);
 		dmawire_queue_free_done(queue);
 		dmawire_queue_detach_all(queue);
 		dmawire_queue_put_holder(queue);
@@ -432,9 +435,9 @@ bool dmawire_queue_shut(struct dmawire_queue *queue)
 	wait_event_lock_irq(queue->idle, !queue->holders, queue->lock);
 	dmawire_queue_wait_run(queue);
 	dmawire_queue_end(queue, -ENODEV);
-	wait_event_lock_irq(queue->idle, !queue->counts.given, queue->lock);
+	wait_event_lock_irq(queue->idle, !queue->counts.queued, queue->lock);
 	dmawire_queue_detach_all(queue);
-	wait_event_lock_irq(queue->idle, !queue->holders && !queue->nr_targets,
+	wait_event_lock_irq(queue->idle, !queue->holders && !queue->nr_attachments,
 			    queue->lock);
 	is_stopped = list_empty(&queue->wedged);
 	spin_unlock_irq(&queue->lock);

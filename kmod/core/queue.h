@@ -17,13 +17,13 @@ struct poll_table_struct;
 #define DMAWIRE_QUEUE_DEPTH 1024
 
 /**
- * struct dmawire_give_params - what is given; no field is checked yet
+ * struct dmawire_enqueue_params - what is given; no field is checked yet
  * @index: of the dma-buf, from dmawire_queue_attach()
  * @length: bytes
  * @offset: of the first byte
  * @user_data: comes back with it
  */
-struct dmawire_give_params {
+struct dmawire_enqueue_params {
 	u32 index;
 	u32 length;
 	u64 offset;
@@ -31,7 +31,7 @@ struct dmawire_give_params {
 };
 
 /**
- * struct dmawire_taken - what has come back
+ * struct dmawire_dequeued - what has come back
  * @result: bytes of the frame or a negative errno
  * @index: as given
  * @user_data: as given
@@ -40,7 +40,7 @@ struct dmawire_give_params {
  * @timestamp: when it was complete
  * @lost: frames lost before it
  */
-struct dmawire_taken {
+struct dmawire_dequeued {
 	s32 result;
 	u32 index;
 	u64 user_data;
@@ -56,7 +56,7 @@ struct dmawire_taken {
  * @lost: frames there was no range for
  * @failed: ranges that came back with -EIO
  * @canceled: ranges that came back otherwise unfilled
- * @given: ranges that are the device's now
+ * @queued: ranges that are the device's now
  * @running: between start and stop
  */
 struct dmawire_counts {
@@ -64,7 +64,7 @@ struct dmawire_counts {
 	u64 lost;
 	u64 failed;
 	u64 canceled;
-	u32 given;
+	u32 queued;
 	bool running;
 };
 
@@ -73,7 +73,7 @@ struct dmawire_capture;
 /**
  * struct dmawire_waiter - a request that completes with a range
  * @done: called once, in any context, with no lock held; the waiter may then call
- *	dmawire_queue_finish_take()
+ *	dmawire_queue_finish_dequeue()
  * @capture: the queue's, under its lock
  */
 struct dmawire_waiter {
@@ -82,11 +82,11 @@ struct dmawire_waiter {
 };
 
 /**
- * struct dmawire_attached - names an attachment that ATTACH has made
+ * struct dmawire_attachment_id - names an attachment that ATTACH has made
  * @index: userspace's name; used again after DETACH
  * @serial: never used again
  */
-struct dmawire_attached {
+struct dmawire_attachment_id {
 	u32 index;
 	u64 serial;
 };
@@ -114,9 +114,9 @@ dmawire_queue_params(const struct dmawire_queue *queue);
 
 int dmawire_queue_attach(struct dmawire_queue *queue, const void *owner,
 			 struct dma_buf *dmabuf, u32 flags,
-			 struct dmawire_attached *attached);
+			 struct dmawire_attachment_id *id);
 void dmawire_queue_finish_attach(struct dmawire_queue *queue,
-				 const struct dmawire_attached *attached,
+				 const struct dmawire_attachment_id *id,
 				 bool is_told);
 int dmawire_queue_detach(struct dmawire_queue *queue, const void *owner,
 			 u32 index);
@@ -126,17 +126,17 @@ int dmawire_queue_stop(struct dmawire_queue *queue, const void *owner);
 void dmawire_queue_suspend(struct dmawire_queue *queue);
 void dmawire_queue_leave(struct dmawire_queue *queue, const void *owner);
 
-int dmawire_queue_give(struct dmawire_queue *queue, const void *owner,
-		       const struct dmawire_give_params *params,
-		       struct dmawire_waiter *waiter);
-int dmawire_queue_take(struct dmawire_queue *queue, const void *owner,
-		       bool wait, struct dmawire_taken *taken);
-bool dmawire_queue_finish_take(struct dmawire_queue *queue,
-			       struct dmawire_waiter *waiter,
-			       struct dmawire_taken *taken);
+int dmawire_queue_enqueue(struct dmawire_queue *queue, const void *owner,
+			  const struct dmawire_enqueue_params *params,
+			  struct dmawire_waiter *waiter);
+int dmawire_queue_dequeue(struct dmawire_queue *queue, const void *owner, bool wait,
+			  struct dmawire_dequeued *dequeued);
+bool dmawire_queue_finish_dequeue(struct dmawire_queue *queue,
+				  struct dmawire_waiter *waiter,
+				  struct dmawire_dequeued *dequeued);
 void dmawire_queue_cancel(struct dmawire_queue *queue,
 			  struct dmawire_waiter *waiter);
-bool dmawire_queue_give_may_sleep(struct dmawire_queue *queue, u32 index);
+bool dmawire_queue_enqueue_may_sleep(struct dmawire_queue *queue, u32 index);
 
 void dmawire_queue_count(struct dmawire_queue *queue,
 			 struct dmawire_counts *counts);

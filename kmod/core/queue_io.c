@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Ranges in and out of a capture queue: GIVE, TAKE, cancellation, poll, and their
- * submission to the driver. Without fences nothing in here sleeps but TAKE.
+ * Ranges in and out of a capture queue: ENQUEUE, DEQUEUE, cancellation, poll, and their
+ * submission to the driver. Without fences nothing in here sleeps but DEQUEUE.
  */
 #include <linux/array_size.h>
 #include <linux/dma-fence.h>
@@ -20,7 +20,7 @@
 #include "capture.h"
 #include "fence.h"
 #include "queue.h"
-#include "target.h"
+#include "attachment.h"
 #include "trace.h"
 
 /* Drops the fences that a capture, owned by the caller, waits for. */
@@ -210,7 +210,7 @@ static int dmawire_capture_submit_fenced(struct dmawire_capture *capture)
 	struct dmawire_fence *fence;
 	bool in_signalling;
 
-	fence = dmawire_fence_publish(capture->target, &capture->foreign,
+	fence = dmawire_fence_publish(capture->attachment, &capture->foreign,
 				      &capture->nr_foreign);
 	if (IS_ERR(fence))
 		return PTR_ERR(fence);
@@ -293,48 +293,49 @@ void dmawire_queue_complete_all(struct dmawire_queue *queue, s32 result)
 }
 
 static int dmawire_queue_check_range(const struct dmawire_queue *queue,
-				     const struct dmawire_target *target,
-				     const struct dmawire_give_params *params)
+				     const struct dmawire_attachment *attachment,
+				     const struct dmawire_enqueue_params *params)
 {
 	const struct dmawire_range range = { params->offset, params->length };
 	const unsigned int alignment = queue->params.alignment;
 	unsigned int first;
 
-	if (!target || params->offset > SIZE_MAX || params->length > S32_MAX ||
-	    !dmawire_target_has(target, &range) ||
-	    (alignment && !dmawire_target_is_aligned(target, &range, alignment)))
+	if (!attachment || params->offset > SIZE_MAX || params->length > S32_MAX ||
+	    !dmawire_attachment_has(attachment, &range) ||
+	    (alignment &&
+	     !dmawire_attachment_is_aligned(attachment, &range, alignment)))
 		return -EINVAL;
 	if (queue->params.max_segments &&
-	    dmawire_target_segments(target, &range, &first) >
+	    dmawire_attachment_segments(attachment, &range, &first) >
 		    queue->params.max_segments)
 		return -EINVAL;
 	return 0;
 }
 
 static void dmawire_capture_init(struct dmawire_capture *capture,
-				 struct dmawire_target *target,
-				 const struct dmawire_give_params *params,
+				 struct dmawire_attachment *attachment,
+				 const struct dmawire_enqueue_params *params,
 				 struct dmawire_waiter *waiter)
 {
 	const struct dmawire_range range = { params->offset, params->length };
 
-	capture->target = target;
+	capture->attachment = attachment;
 	capture->range = range;
 	capture->generation = capture->queue->generation;
 	capture->fence = NULL;
 	capture->waiter = waiter;
 	capture->is_wedged = false;
 	capture->is_orphan = false;
-	capture->taken = (struct dmawire_taken) {
+	capture->dequeued = (struct dmawire_dequeued){
 		.index = params->index,
 		.user_data = params->user_data,
 		.offset = params->offset,
 	};
-	capture->transfer = (struct dmawire_transfer) {
+	capture->transfer = (struct dmawire_transfer){
 		.length = params->length,
-		.nr_segments = dmawire_target_segments(target, &range,
-						       &capture->first_segment),
-		.vaddr = target->dev ? NULL : target->vaddr + range.offset,
+		.nr_segments = dmawire_attachment_segments(attachment, &range,
+							   &capture->first_segment),
+		.vaddr = attachment->dev ? NULL : attachment->vaddr + range.offset,
 	};
 	INIT_LIST_HEAD(&capture->transfer.node);
 	if (waiter)
@@ -344,19 +345,19 @@ static void dmawire_capture_init(struct dmawire_capture *capture,
 /* One critical section: owner, attachment, range, a free capture and its pages. */
 static struct dmawire_capture *
 dmawire_queue_claim(struct dmawire_queue *queue, const void *owner,
-		    const struct dmawire_give_params *params,
+		    const struct dmawire_enqueue_params *params,
 		    struct dmawire_waiter *waiter)
 {
 	const struct dmawire_range range = { params->offset, params->length };
 	struct dmawire_capture *capture;
-	struct dmawire_target *target;
+	struct dmawire_attachment *attachment;
 	int ret;
 
 	lockdep_assert_held(&queue->lock);
 
-	target = dmawire_queue_find(queue, params->index);
+	attachment = dmawire_queue_find(queue, params->index);
 	ret = dmawire_queue_check_owner(queue, owner) ?:
-	      dmawire_queue_check_range(queue, target, params);
+		      dmawire_queue_check_range(queue, attachment, params);
 	if (ret)
 		return ERR_PTR(ret);
 	if (queue->error)
@@ -365,12 +366,12 @@ dmawire_queue_claim(struct dmawire_queue *queue, const void *owner,
 					   node);
 	if (!capture)
 		return ERR_PTR(-EAGAIN);
-	if (!dmawire_target_claim(target, &range))
+	if (!dmawire_attachment_claim(attachment, &range))
 		return ERR_PTR(-EBUSY);
 
-	dmawire_capture_init(capture, target, params, waiter);
+	dmawire_capture_init(capture, attachment, params, waiter);
 	dmawire_capture_move(capture, DMAWIRE_PREPARING, NULL);
-	queue->counts.given++;
+	queue->counts.queued++;
 	return capture;
 }
 
@@ -384,13 +385,13 @@ static int dmawire_capture_unclaim(struct dmawire_capture *capture, int error)
 		error = 0;
 	else if (capture->waiter)
 		capture->waiter->capture = NULL;
-	dmawire_target_release(capture->target, &capture->range);
-	if (!--queue->counts.given)
+	dmawire_attachment_release(capture->attachment, &capture->range);
+	if (!--queue->counts.queued)
 		wake_up_all(&queue->idle);
 	dmawire_capture_move(capture, DMAWIRE_FREE, &queue->free);
 	spin_unlock_irq(&queue->lock);
 
-	/* TAKE may wait for it. */
+	/* DEQUEUE may wait for it. */
 	wake_up_poll(&queue->wait, EPOLLIN | EPOLLRDNORM);
 	return error;
 }
@@ -399,7 +400,7 @@ static int dmawire_capture_unclaim(struct dmawire_capture *capture, int error)
 static int dmawire_queue_put(struct dmawire_capture *capture)
 {
 	struct dmawire_queue *queue = capture->queue;
-	const bool has_fences = capture->target->has_fences;
+	const bool has_fences = capture->attachment->has_fences;
 	bool is_running;
 	int error;
 
@@ -428,7 +429,7 @@ static int dmawire_queue_put(struct dmawire_capture *capture)
 }
 
 /**
- * dmawire_queue_give - queue a range for the device
+ * dmawire_queue_enqueue - queue a range for the device
  * @queue: the device's
  * @owner: the open file
  * @params: the range
@@ -436,11 +437,11 @@ static int dmawire_queue_put(struct dmawire_capture *capture)
  *
  * Sleeps only if the attachment has fences.
  *
- * Return: 0 or a negative errno of DMAWIRE_IOC_GIVE.
+ * Return: 0 or a negative errno of DMAWIRE_IOC_ENQUEUE.
  */
-int dmawire_queue_give(struct dmawire_queue *queue, const void *owner,
-		       const struct dmawire_give_params *params,
-		       struct dmawire_waiter *waiter)
+int dmawire_queue_enqueue(struct dmawire_queue *queue, const void *owner,
+			  const struct dmawire_enqueue_params *params,
+			  struct dmawire_waiter *waiter)
 {
 	struct dmawire_capture *capture;
 
@@ -450,27 +451,27 @@ int dmawire_queue_give(struct dmawire_queue *queue, const void *owner,
 	if (IS_ERR(capture))
 		return PTR_ERR(capture);
 
-	dmawire_target_sync_for_device(capture->target, &capture->range);
-	trace_dmawire_give(&capture->taken, capture->range.length);
+	dmawire_attachment_sync_for_device(capture->attachment, &capture->range);
+	trace_dmawire_enqueue(&capture->dequeued, capture->range.length);
 	return dmawire_queue_put(capture);
 }
 
-/* Whether dmawire_queue_give() may sleep for the attachment with @index. */
-bool dmawire_queue_give_may_sleep(struct dmawire_queue *queue, u32 index)
+/* Whether dmawire_queue_enqueue() may sleep for the attachment with @index. */
+bool dmawire_queue_enqueue_may_sleep(struct dmawire_queue *queue, u32 index)
 {
-	const struct dmawire_target *target;
+	const struct dmawire_attachment *attachment;
 	bool may_sleep;
 
 	spin_lock_irq(&queue->lock);
-	target = dmawire_queue_find(queue, index);
-	may_sleep = target && target->has_fences;
+	attachment = dmawire_queue_find(queue, index);
+	may_sleep = attachment && attachment->has_fences;
 	spin_unlock_irq(&queue->lock);
 	return may_sleep;
 }
 
 /* Takes the first range that is done. Returns -EAGAIN if there is one to wait for. */
-static int dmawire_queue_try_take(struct dmawire_queue *queue, const void *owner,
-				  struct dmawire_taken *taken)
+static int dmawire_queue_try_dequeue(struct dmawire_queue *queue, const void *owner,
+				     struct dmawire_dequeued *dequeued)
 {
 	struct dmawire_capture *capture;
 	int ret = 0;
@@ -482,10 +483,10 @@ static int dmawire_queue_try_take(struct dmawire_queue *queue, const void *owner
 		/* Also after a wait: the queue may have changed hands. */
 		ret = -EBUSY;
 	} else if (capture) {
-		*taken = capture->taken;
+		*dequeued = capture->dequeued;
 		dmawire_capture_move(capture, DMAWIRE_FREE, &queue->free);
 		dmawire_queue_disown_if_empty(queue);
-	} else if (queue->counts.given) {
+	} else if (queue->counts.queued) {
 		ret = -EAGAIN;
 	} else {
 		ret = queue->is_gone ? -ENODEV : -ECANCELED;
@@ -495,46 +496,48 @@ static int dmawire_queue_try_take(struct dmawire_queue *queue, const void *owner
 }
 
 /* Whether there is nothing to wait for; @ret is the result then. */
-static bool dmawire_queue_has_taken(struct dmawire_queue *queue, const void *owner,
-				    struct dmawire_taken *taken, int *ret)
+static bool dmawire_queue_has_dequeued(struct dmawire_queue *queue,
+				       const void *owner,
+				       struct dmawire_dequeued *dequeued, int *ret)
 {
-	*ret = dmawire_queue_try_take(queue, owner, taken);
+	*ret = dmawire_queue_try_dequeue(queue, owner, dequeued);
 	return *ret != -EAGAIN;
 }
 
 /**
- * dmawire_queue_take - dequeue the next range that is done
+ * dmawire_queue_dequeue - dequeue the next range that is done
  * @queue: the device's
  * @owner: the open file
  * @wait: for one to be done
- * @taken: what it is
+ * @dequeued: what it is
  *
- * Return: 0 or a negative errno of DMAWIRE_IOC_TAKE.
+ * Return: 0 or a negative errno of DMAWIRE_IOC_DEQUEUE.
  */
-int dmawire_queue_take(struct dmawire_queue *queue, const void *owner,
-		       bool wait, struct dmawire_taken *taken)
+int dmawire_queue_dequeue(struct dmawire_queue *queue, const void *owner, bool wait,
+			  struct dmawire_dequeued *dequeued)
 {
 	int ret;
 
 	if (!wait)
-		return dmawire_queue_try_take(queue, owner, taken);
+		return dmawire_queue_try_dequeue(queue, owner, dequeued);
 	if (wait_event_interruptible(queue->wait,
-				     dmawire_queue_has_taken(queue, owner, taken, &ret)))
+				     dmawire_queue_has_dequeued(queue, owner,
+								dequeued, &ret)))
 		return -EINTR;
 	return ret;
 }
 
 /**
- * dmawire_queue_finish_take - dequeue the range of a waiter that was called
+ * dmawire_queue_finish_dequeue - dequeue the range of a waiter that was called
  * @queue: the device's
  * @waiter: the waiter
- * @taken: what the range is
+ * @dequeued: what the range is
  *
  * Return: false if the waiter was canceled before its range was done.
  */
-bool dmawire_queue_finish_take(struct dmawire_queue *queue,
-			       struct dmawire_waiter *waiter,
-			       struct dmawire_taken *taken)
+bool dmawire_queue_finish_dequeue(struct dmawire_queue *queue,
+				  struct dmawire_waiter *waiter,
+				  struct dmawire_dequeued *dequeued)
 {
 	struct dmawire_capture *capture;
 
@@ -543,7 +546,7 @@ bool dmawire_queue_finish_take(struct dmawire_queue *queue,
 	waiter->capture = NULL;
 	if (capture) {
 		WARN_ON_ONCE(capture->state != DMAWIRE_DONE);
-		*taken = capture->taken;
+		*dequeued = capture->dequeued;
 		dmawire_capture_move(capture, DMAWIRE_FREE, &queue->free);
 	}
 	spin_unlock_irq(&queue->lock);
@@ -583,7 +586,7 @@ dmawire_queue_begin_cancel(struct dmawire_queue *queue,
 /**
  * dmawire_queue_cancel - cancel the request of a range
  * @queue: the device's
- * @waiter: of dmawire_queue_give()
+ * @waiter: of dmawire_queue_enqueue()
  *
  * A range that the device has not got is unlinked and completes with -ECANCELED. One
  * that it has stays the device's until that is done with it, but its waiter is

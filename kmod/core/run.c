@@ -16,7 +16,7 @@
 
 #include "capture.h"
 #include "queue.h"
-#include "target.h"
+#include "attachment.h"
 
 /*
  * For drivers with fences. The ender signals them and must make progress under
@@ -124,22 +124,22 @@ static void dmawire_queue_hold_wedged(struct dmawire_queue *queue)
 static void dmawire_queue_release_wedged(struct dmawire_queue *queue)
 	__must_hold(&queue->lock)
 {
-	struct dmawire_target *target;
+	struct dmawire_attachment *attachment;
 
 	lockdep_assert_held(&queue->lock);
 
 	/* No range but the wedged ones is claimed. */
-	wait_event_lock_irq(queue->idle, !queue->counts.given, queue->lock);
-	for (u32 i = 0; i < DMAWIRE_QUEUE_TARGETS; i++)
-		if (queue->targets[i])
-			dmawire_target_release_all(queue->targets[i]);
+	wait_event_lock_irq(queue->idle, !queue->counts.queued, queue->lock);
+	for (u32 i = 0; i < DMAWIRE_QUEUE_ATTACHMENTS; i++)
+		if (queue->attachments[i])
+			dmawire_attachment_release_all(queue->attachments[i]);
 	while (!list_empty(&queue->wedged)) {
-		target = list_first_entry(&queue->wedged, struct dmawire_target,
-					  node);
-		list_del(&target->node);
-		dmawire_target_release_all(target);
+		attachment = list_first_entry(&queue->wedged,
+					      struct dmawire_attachment, node);
+		list_del(&attachment->node);
+		dmawire_attachment_release_all(attachment);
 		spin_unlock_irq(&queue->lock);
-		dmawire_target_destroy(target);
+		dmawire_attachment_destroy(attachment);
 		spin_lock_irq(&queue->lock);
 	}
 }
@@ -241,8 +241,8 @@ static void dmawire_queue_begin_run(struct dmawire_queue *queue)
 	lockdep_assert_held(&queue->lock);
 
 	/* Nothing has been submitted, so nothing can have completed. */
-	queue->counts = (struct dmawire_counts) {
-		.given = queue->counts.given,
+	queue->counts = (struct dmawire_counts){
+		.queued = queue->counts.queued,
 		.running = true,
 	};
 	queue->next_sequence = 0;

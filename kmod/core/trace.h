@@ -13,8 +13,8 @@
 
 #include "queue.h"
 
-TRACE_EVENT(dmawire_give,
-	    TP_PROTO(const struct dmawire_taken *range, size_t length),
+TRACE_EVENT(dmawire_enqueue,
+	    TP_PROTO(const struct dmawire_dequeued *range, size_t length),
 	    TP_ARGS(range, length),
 	    TP_STRUCT__entry(__field(u32, index)
 			     __field(u64, offset)
@@ -25,8 +25,8 @@ TRACE_EVENT(dmawire_give,
 	    TP_printk("index=%u offset=%llu length=%zu",
 		      __entry->index, __entry->offset, __entry->length));
 
-TRACE_EVENT(dmawire_back,
-	    TP_PROTO(const struct dmawire_taken *range, s32 result),
+TRACE_EVENT(dmawire_complete,
+	    TP_PROTO(const struct dmawire_dequeued *range, s32 result),
 	    TP_ARGS(range, result),
 	    TP_STRUCT__entry(__field(u32, index)
 			     __field(u64, offset)

@@ -30,8 +30,8 @@
 
 /*
  * Longest piece of a fixed buffer. A send is charged socket memory from the start
- * of the piece it begins in, so pieces must not be long; and to find an offset
- * io_uring walks the pieces one by one, so they must not be many. Measured with
+ * of the piece it begins in, so bvecs must not be long; and to find an offset
+ * io_uring walks the bvecs one by one, so they must not be many. Measured with
  * others given to the compiler: docs/sending.md.
  */
 #ifndef DMAWIRE_URING_PIECE_SIZE
@@ -46,9 +46,9 @@ static void put_dmabuf(void *dmabuf)
 	dma_buf_put(dmabuf);
 }
 
-static unsigned int cut_into_pieces(const struct dmawire_buffer *buffer,
-				    const struct dmawire_range *range,
-				    struct bio_vec *pieces)
+static unsigned int cut_into_bvecs(const struct dmawire_buffer *buffer,
+				   const struct dmawire_range *range,
+				   struct bio_vec *bvecs)
 {
 	unsigned int count = 0;
 	size_t length;
@@ -60,7 +60,7 @@ static unsigned int cut_into_pieces(const struct dmawire_buffer *buffer,
 			     DMAWIRE_URING_PIECE_SIZE - offset_in_page(begin));
 		length = dmawire_buffer_contiguous(buffer, range->offset + done,
 						   length);
-		bvec_set_page(&pieces[count++],
+		bvec_set_page(&bvecs[count++],
 			      dmawire_buffer_page(buffer, begin >> PAGE_SHIFT),
 			      length, offset_in_page(begin));
 	}
@@ -94,7 +94,7 @@ static int register_range(struct io_uring_cmd *cmd, struct dma_buf *dmabuf,
 {
 	struct dmawire_buffer *buffer = dmawire_dmabuf_buffer(dmabuf);
 	struct dmawire_range range;
-	struct bio_vec *pieces;
+	struct bio_vec *bvecs;
 	u8 dir = IO_BUF_SOURCE;
 	unsigned int count;
 	int ret;
@@ -106,18 +106,18 @@ static int register_range(struct io_uring_cmd *cmd, struct dma_buf *dmabuf,
 		return -EOPNOTSUPP;
 
 	/* At most one for each page, and it may begin and end within one. */
-	pieces = kvmalloc_array((range.length >> PAGE_SHIFT) + 2, sizeof(*pieces),
-				GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL |
-				__GFP_NOWARN);
-	if (!pieces)
+	bvecs = kvmalloc_array((range.length >> PAGE_SHIFT) + 2, sizeof(*bvecs),
+			       GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL |
+				       __GFP_NOWARN);
+	if (!bvecs)
 		return -ENOMEM;
 
-	count = cut_into_pieces(buffer, &range, pieces);
+	count = cut_into_bvecs(buffer, &range, bvecs);
 	if (dmawire_dmabuf_is_writable(dmabuf))
 		dir |= IO_BUF_DEST;
-	ret = io_buffer_register_bvec(cmd, pieces, count, put_dmabuf, dmabuf,
-				      dir, arg->slot, issue_flags);
-	kvfree(pieces);
+	ret = io_buffer_register_bvec(cmd, bvecs, count, put_dmabuf, dmabuf, dir,
+				      arg->slot, issue_flags);
+	kvfree(bvecs);
 	return ret;
 }
 
@@ -179,7 +179,7 @@ struct dmawire_uring_wait {
 
 static struct dmawire_queue *queue_of(const struct io_uring_cmd *cmd)
 {
-	struct dmawire_open *open = cmd->file->private_data;
+	struct dmawire_file *open = cmd->file->private_data;
 
 	return open->queue;
 }
@@ -190,17 +190,17 @@ static void complete_capture(struct io_uring_cmd *cmd, unsigned int issue_flags)
 	struct dmawire_uring_wait *wait =
 		io_uring_cmd_to_pdu(cmd, struct dmawire_uring_wait);
 	struct dmawire_uring_capture arg = {};
-	struct dmawire_taken taken;
+	struct dmawire_dequeued dequeued;
 	int ret;
 
-	if (!dmawire_queue_finish_take(queue_of(cmd), &wait->waiter, &taken)) {
+	if (!dmawire_queue_finish_dequeue(queue_of(cmd), &wait->waiter, &dequeued)) {
 		io_uring_cmd_done(cmd, -ECANCELED, issue_flags);
 		return;
 	}
-	arg.out_sequence = taken.sequence;
-	arg.out_timestamp = taken.timestamp;
-	arg.out_lost = taken.lost;
-	ret = taken.result;
+	arg.out_sequence = dequeued.sequence;
+	arg.out_timestamp = dequeued.timestamp;
+	arg.out_lost = dequeued.lost;
+	ret = dequeued.result;
 	if (ret >= 0 && current->mm &&
 	    dmawire_ioctl_copy_out(wait->user, wait->user_size, &arg,
 				   offsetof(typeof(arg), out_sequence),
@@ -227,7 +227,7 @@ static int dmawire_uring_capture(struct io_uring_cmd *cmd,
 {
 	struct dmawire_uring_wait *wait =
 		io_uring_cmd_to_pdu(cmd, struct dmawire_uring_wait);
-	struct dmawire_give_params params = {};
+	struct dmawire_enqueue_params params = {};
 	struct dmawire_uring_capture arg;
 	int ret;
 
@@ -241,7 +241,7 @@ static int dmawire_uring_capture(struct io_uring_cmd *cmd,
 		return -EACCES;
 	/* A worker of io_uring may wait for the reservation lock. */
 	if (issue_flags & IO_URING_F_NONBLOCK &&
-	    dmawire_queue_give_may_sleep(queue_of(cmd), arg.index))
+	    dmawire_queue_enqueue_may_sleep(queue_of(cmd), arg.index))
 		return -EAGAIN;
 
 	params.index = arg.index;
@@ -254,8 +254,8 @@ static int dmawire_uring_capture(struct io_uring_cmd *cmd,
 	};
 	/* Before it can complete; and takes the ring's lock, so before ours. */
 	io_uring_cmd_mark_cancelable(cmd, issue_flags);
-	ret = dmawire_queue_give(queue_of(cmd), cmd->file->private_data,
-				 &params, &wait->waiter);
+	ret = dmawire_queue_enqueue(queue_of(cmd), cmd->file->private_data, &params,
+				    &wait->waiter);
 	if (ret)
 		io_uring_cmd_done(cmd, ret, issue_flags);
 	return -EIOCBQUEUED;

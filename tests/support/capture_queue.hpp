@@ -35,25 +35,25 @@ class CaptureQueue {
     dmawire_stop request{.size = sizeof(request)};
     return call(device_, DMAWIRE_IOC_STOP, &request);
   }
-  [[nodiscard]] int give(uint32_t index, uint64_t offset, uint32_t length,
-                         uint64_t user_data = 0) const {
-    dmawire_give request{.size = sizeof(request),
-                         .index = index,
-                         .length = length,
-                         .offset = offset,
-                         .user_data = user_data};
-    return call(device_, DMAWIRE_IOC_GIVE, &request);
+  [[nodiscard]] int enqueue(uint32_t index, uint64_t offset, uint32_t length,
+                            uint64_t user_data = 0) const {
+    dmawire_enqueue request{.size = sizeof(request),
+                            .index = index,
+                            .length = length,
+                            .offset = offset,
+                            .user_data = user_data};
+    return call(device_, DMAWIRE_IOC_ENQUEUE, &request);
   }
-  [[nodiscard]] int take(dmawire_take* taken) const {
+  [[nodiscard]] int dequeue(dmawire_dequeue* taken) const {
     *taken = {.size = sizeof(*taken)};
-    return call(device_, DMAWIRE_IOC_TAKE, taken);
+    return call(device_, DMAWIRE_IOC_DEQUEUE, taken);
   }
   /// One that must come. What a ring that was closed before leaves to do interrupts a wait.
-  [[nodiscard]] dmawire_take take() const {
-    dmawire_take taken;
+  [[nodiscard]] dmawire_dequeue dequeue() const {
+    dmawire_dequeue taken;
     int error = EINTR;
     while (error == EINTR)
-      error = take(&taken);
+      error = dequeue(&taken);
     EXPECT_EQ(error, 0);
     return taken;
   }

@@ -68,16 +68,16 @@ Capturing::Capturing(const std::string& driver, const dmawire_create& request)
   EXPECT_EQ(error, 0) << "ATTACH: " << strerror(error);
 }
 
-int Capturing::take(dmawire_take& taken) {
-  if (status().out_given != 0 && poll(kTakeMilliseconds) == 0)
+int Capturing::dequeue(dmawire_dequeue& taken) {
+  if (status().out_queued != 0 && poll(kTakeMilliseconds) == 0)
     return ETIMEDOUT;
-  return queue_.take(&taken);
+  return queue_.dequeue(&taken);
 }
 
-dmawire_take Capturing::take() {
-  dmawire_take taken = {};
-  const int error = take(taken);
-  EXPECT_EQ(error, 0) << "TAKE: " << strerror(error);
+dmawire_dequeue Capturing::dequeue() {
+  dmawire_dequeue taken = {};
+  const int error = dequeue(taken);
+  EXPECT_EQ(error, 0) << "DEQUEUE: " << strerror(error);
   return taken;
 }
 
@@ -86,7 +86,7 @@ int Capturing::poll(int milliseconds) const {
   return ::poll(&events, 1, milliseconds) < 0 ? -1 : events.revents;
 }
 
-std::span<const uint8_t> Capturing::frame(const dmawire_take& taken) const {
+std::span<const uint8_t> Capturing::frame(const dmawire_dequeue& taken) const {
   EXPECT_GE(taken.out_result, 0) << strerror(-taken.out_result);
   return taken.out_result < 0
              ? std::span<const uint8_t>{}
@@ -121,10 +121,10 @@ void expect_a_ring_of_frames_is_filled(int device, uint8_t* first, size_t frame,
   }
   for (unsigned round = 0; round < rounds; ++round) {
     for (const uint32_t index : indexes)
-      ASSERT_EQ(queue.give(index, 0, static_cast<uint32_t>(frame)), 0);
+      ASSERT_EQ(queue.enqueue(index, 0, static_cast<uint32_t>(frame)), 0);
     ASSERT_EQ(queue.start(), 0);
     for (size_t i = 0; i < count; ++i) {
-      const dmawire_take taken = queue.take();
+      const dmawire_dequeue taken = queue.dequeue();
       EXPECT_EQ(taken.out_result, static_cast<int>(frame));
       EXPECT_EQ(frame_fault({first + taken.out_index * frame, frame}, taken.out_sequence), "");
     }

@@ -42,14 +42,14 @@ class Capturing {
   Capturing(const std::string& driver, size_t length) : Capturing(driver, create_request(length)) {}
   Capturing(const std::string& driver, const dmawire_create& request);
 
-  int give(uint64_t offset, uint32_t length) { return queue_.give(index_, offset, length); }
+  int enqueue(uint64_t offset, uint32_t length) { return queue_.enqueue(index_, offset, length); }
   int start() { return queue_.start(); }
   int stop() { return queue_.stop(); }
   int detach() { return queue_.detach(index_); }
   /// Waits some seconds for what comes back; its errno, or 0.
-  int take(dmawire_take& taken);
+  int dequeue(dmawire_dequeue& taken);
   /// The same; a test failure if nothing can be taken.
-  dmawire_take take();
+  dmawire_dequeue dequeue();
   [[nodiscard]] dmawire_status status() const { return queue_.status(); }
   /// The events of poll(2) within @p milliseconds.
   [[nodiscard]] int poll(int milliseconds) const;
@@ -57,7 +57,7 @@ class Capturing {
   [[nodiscard]] int device() const { return device_.get(); }
   [[nodiscard]] int buffer() const { return buffer_.get(); }
   [[nodiscard]] std::span<uint8_t> memory() const { return memory_.bytes(); }
-  [[nodiscard]] std::span<const uint8_t> frame(const dmawire_take& taken) const;
+  [[nodiscard]] std::span<const uint8_t> frame(const dmawire_dequeue& taken) const;
 
  private:
   UniqueFd device_;

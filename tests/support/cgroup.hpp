@@ -10,7 +10,7 @@
 #include <cstring>
 #include <string>
 
-#include "comes_true.hpp"
+#include "eventually.hpp"
 #include "guest.hpp"
 
 namespace dmawire::test {
@@ -26,7 +26,7 @@ class Cgroup {
   }
   ~Cgroup() {
     if (exists_)
-      EXPECT_TRUE(comes_true([this] { return rmdir(path_.c_str()) == 0 || errno != EBUSY; }));
+      EXPECT_TRUE(eventually([this] { return rmdir(path_.c_str()) == 0 || errno != EBUSY; }));
   }
   Cgroup(const Cgroup&) = delete;
   Cgroup& operator=(const Cgroup&) = delete;

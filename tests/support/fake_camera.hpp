@@ -47,7 +47,7 @@ class FakeCamera {
   struct State {
     std::uint32_t capabilities = V4L2_CAP_VIDEO_CAPTURE | V4L2_CAP_STREAMING;
     std::uint32_t rate_capability = V4L2_CAP_TIMEPERFRAME;
-    std::uint32_t most_buffers = 8;
+    std::uint32_t max_buffers = 8;
     std::uint32_t least_buffers = 2;
     std::uint32_t pixels = V4L2_PIX_FMT_YUYV;
     std::uint8_t memory_planes = 1;
@@ -157,7 +157,7 @@ class FakeCamera {
       case VIDIOC_REQBUFS: {
         auto& request = *static_cast<v4l2_requestbuffers*>(argument);
         if (request.count > 0) {
-          request.count = std::clamp(request.count, now.least_buffers, now.most_buffers);
+          request.count = std::clamp(request.count, now.least_buffers, now.max_buffers);
         }
         now.buffers = request.count;
         now.fds.clear();

@@ -19,7 +19,7 @@
 
 #include <dmawire/unique_fd.hpp>
 
-#include "comes_true.hpp"
+#include "eventually.hpp"
 
 namespace dmawire::test {
 namespace {
@@ -66,12 +66,12 @@ unsigned from_environment(const char* name, unsigned otherwise) {
   return text == nullptr ? otherwise : static_cast<unsigned>(strtoul(text, nullptr, 10));
 }
 
-bool kernel_watches() {
+bool is_debug_kernel() {
   return access("/sys/kernel/debug/kmemleak", F_OK) == 0;
 }
 
 unsigned fewer_if_watched(unsigned count) {
-  return kernel_watches() ? count / 20 : count;
+  return is_debug_kernel() ? count / 20 : count;
 }
 
 ModuleParameter::ModuleParameter(const std::string& name, uint64_t value)
@@ -145,7 +145,7 @@ int load_dmawire() {
 
 void expect_reloads() {
   int error = 0;
-  ASSERT_TRUE(comes_true([&] { return (error = unload_dmawire()) != EWOULDBLOCK; }));
+  ASSERT_TRUE(eventually([&] { return (error = unload_dmawire()) != EWOULDBLOCK; }));
   ASSERT_EQ(error, 0) << strerror(error);
   ASSERT_EQ(load_dmawire(), 0);
 }

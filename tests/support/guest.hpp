@@ -31,7 +31,7 @@ unsigned from_environment(const char* name, unsigned otherwise);
 
 /// Whether this is the kernel of machine `debug`: several times slower, and it keeps freed memory
 /// back.
-bool kernel_watches();
+bool is_debug_kernel();
 
 /// @p count on a stock kernel, a twentieth of it on one that watches: what takes either some
 /// seconds.

@@ -15,7 +15,7 @@
 #include "abi.hpp"
 #include "fault_injection.hpp"
 #include "guest.hpp"
-#include "holdings.hpp"
+#include "resource_snapshot.hpp"
 
 namespace dmawire::test {
 
@@ -35,14 +35,14 @@ class Inject : public testing::Test {
  protected:
   void SetUp() override {
     if (!faults_.missing().empty()) {
-      ASSERT_FALSE(kernel_watches()) << "machine debug is made for this: " << faults_.missing();
+      ASSERT_FALSE(is_debug_kernel()) << "machine debug is made for this: " << faults_.missing();
       GTEST_SKIP() << faults_.missing();
     }
   }
 
   /// Every failure of @p attempt must be one of @p errors and leave nothing behind.
   void sweep(const std::string& name, std::initializer_list<int> errors, const Attempt& attempt) {
-    const Holdings before = Holdings::now();
+    const ResourceSnapshot before = ResourceSnapshot::now();
     expect_works(attempt);  // and makes the kernel allocate what it does only once
     ASSERT_EQ(before.settled(), before);
     unsigned points = 0;

@@ -10,7 +10,7 @@
 #include <string_view>
 
 #include "abi.hpp"
-#include "comes_true.hpp"
+#include "eventually.hpp"
 #include "guest.hpp"
 
 namespace dmawire::test {
@@ -58,13 +58,13 @@ void expect_free_memory(uint64_t before, const std::string& user) {
   // cut from pieces of 32 KiB: a piece is held by the last of its cuts, 8 MiB by a card at most.
   // KASAN keeps objects that sum up to a 32nd of the memory from being used again, and with them
   // whatever else is on their pages.
-  const uint64_t tolerance = 40 * kMiB + (kernel_watches() ? meminfo("MemTotal") / 32 : 0);
+  const uint64_t tolerance = 40 * kMiB + (is_debug_kernel() ? meminfo("MemTotal") / 32 : 0);
   uint64_t after = free_memory();
-  if (after + tolerance < before && kernel_watches()) {
+  if (after + tolerance < before && is_debug_kernel()) {
     shrink_slabs();
     after = free_memory();
   }
-  EXPECT_TRUE(comes_true([&] {
+  EXPECT_TRUE(eventually([&] {
     after = free_memory();
     return after + tolerance >= before;
   })) << (before - after)
@@ -78,12 +78,12 @@ void LeakCheck::OnTestSuiteStart(const testing::TestSuite&) {
 }
 
 void LeakCheck::OnTestStart(const testing::TestInfo&) {
-  holdings_ = Holdings::now();
+  snapshot_ = ResourceSnapshot::now();
   lseek(kernel_log_.get(), 0, SEEK_END);
 }
 
 void LeakCheck::OnTestEnd(const testing::TestInfo&) {
-  EXPECT_EQ(holdings_.settled(), holdings_);
+  EXPECT_EQ(snapshot_.settled(), snapshot_);
   EXPECT_EQ(new_complaints(), "") << "in the kernel's log";
 }
 

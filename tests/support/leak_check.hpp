@@ -8,7 +8,7 @@
 
 #include <dmawire/unique_fd.hpp>
 
-#include "holdings.hpp"
+#include "resource_snapshot.hpp"
 
 namespace dmawire::test {
 
@@ -31,7 +31,7 @@ class LeakCheck : public testing::EmptyTestEventListener {
   std::string new_complaints();
 
   UniqueFd kernel_log_;
-  Holdings holdings_;
+  ResourceSnapshot snapshot_;
   uint64_t free_memory_ = 0;
 };
 

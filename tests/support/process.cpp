@@ -15,7 +15,7 @@
 #include <sstream>
 #include <thread>
 
-#include "comes_true.hpp"
+#include "eventually.hpp"
 #include "hang_report.hpp"
 
 namespace dmawire::test {
@@ -122,7 +122,7 @@ std::string Process::wait_for_line(const std::string& pattern) {
     }
     return found || ended;
   };
-  EXPECT_TRUE(comes_true(is_decided) && found)
+  EXPECT_TRUE(eventually(is_decided) && found)
       << "no line with '" << pattern << "' came; only: " << said();
   return line;
 }
@@ -174,7 +174,7 @@ bool Process::blocks(int signal) const {
 }
 
 void Process::wait_until_idle() const {
-  EXPECT_TRUE(comes_true([this] {
+  EXPECT_TRUE(eventually([this] {
     const auto before = cpu_time();
     std::this_thread::sleep_for(std::chrono::milliseconds{500});
     return cpu_time() == before;

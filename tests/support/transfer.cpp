@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <fstream>
 
-#include "comes_true.hpp"
+#include "eventually.hpp"
 
 namespace dmawire::test {
 namespace {
@@ -61,7 +61,7 @@ void Stream::wait_for_frames() {
 void Stream::wait_for_traffic() {
   constexpr std::uint64_t some = 16 * 1024;
   const std::uint64_t before = bytes_that_came(receiver().pid());
-  EXPECT_TRUE(comes_true([&] { return bytes_that_came(receiver().pid()) >= before + some; }));
+  EXPECT_TRUE(eventually([&] { return bytes_that_came(receiver().pid()) >= before + some; }));
 }
 
 void Stream::finish(int sender_status, int receiver_status) {

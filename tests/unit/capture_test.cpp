@@ -306,7 +306,7 @@ TEST_P(CaptureToPath, SendsEveryFrameInOrderOnTheSendersRing) {
   Witness witness;
   const auto sender =
       make_sender(GetParam(), std::array{connection.near.get()}, pool_,
-                  {.batch = pool_size, .guest_requests = pool_size, .observer = &witness});
+                  {.batch = pool_size, .client_requests = pool_size, .observer = &witness});
   Capture capture{device_, pool_, *sender};
   FakeCaptureDevice::make(count);
   capture.give();
@@ -336,7 +336,7 @@ TEST_P(CaptureToPath, SendsEveryFrameInOrderOnTheSendersRing) {
 TEST_P(CaptureToPath, HasEverythingBackThoughTheReceiverIsGone) {
   Loopback connection;
   const auto sender = make_sender(GetParam(), std::array{connection.near.get()}, pool_,
-                                  {.guest_requests = pool_size});
+                                  {.client_requests = pool_size});
   Capture capture{device_, pool_, *sender};
   FakeCaptureDevice::make(1'000'000);
   capture.give();

@@ -157,7 +157,7 @@ TEST(Device, AsksWhatBuffersOfOneSegmentCanBeUsedFor) {
   registering = DMAWIRE_USABLE;
   EXPECT_EQ(create(0).pages(), Buffer::Pages::pinned);
   EXPECT_EQ(asked.backing, unsigned{DMAWIRE_BACKING_CONTIG});
-  registering = DMAWIRE_CANNOT_STAY;
+  registering = DMAWIRE_NO_LONGTERM_PIN;
   EXPECT_EQ(create(DMAWIRE_CREATE_CMA).pages(), Buffer::Pages::looked_up);
   EXPECT_EQ(asked.flags, unsigned{DMAWIRE_CREATE_CMA});
 

@@ -64,7 +64,7 @@ TEST_F(ReadWatchTest, EndsThoughWhatWokeItHasBeenReadMeanwhile) {
     ASSERT_EQ(::send(pair_.client.get(), "x", 1, 0), 1);
     ASSERT_EQ(::recv(pair_.owner.get(), &byte, 1, 0), 1);
   }
-  EXPECT_EQ(recorder_->ring_host().guests_due(), 0U);
+  EXPECT_EQ(recorder_->ring_host().clients_due(), 0U);
 }
 
 }  // namespace

@@ -50,7 +50,7 @@ class RecorderTest : public testing::TestWithParam<Path> {
   Loopback connection_;
   FramePool pool_ = make_pool(Exporter::memfd, pool_size, frame_length);
   std::unique_ptr<Sender> sender_ = make_sender(GetParam(), std::array{connection_.near.get()},
-                                                pool_, {.guest_requests = pool_size});
+                                                pool_, {.client_requests = pool_size});
 };
 INSTANTIATE_TEST_SUITE_P(Every, RecorderTest, testing::Values(Path::fixed, Path::plain, Path::copy),
                          [](const auto& parameter) { return std::string{name(parameter.param)}; });

@@ -34,7 +34,7 @@ using share::Outgoing;
 
 constexpr std::uint32_t frames = 12;
 constexpr std::size_t frame_length = 4096;
-constexpr std::uint32_t most_clients = 3;
+constexpr std::uint32_t max_clients = 3;
 constexpr auto to_greet = std::chrono::seconds{DMAWIRE_SHARE_HELLO_SECONDS};
 constexpr auto to_read = std::chrono::seconds{DMAWIRE_SHARE_READ_SECONDS};
 constexpr auto to_end = std::chrono::seconds{DMAWIRE_SHARE_END_SECONDS};
@@ -96,19 +96,19 @@ bool readable(const ShareServer& server, std::chrono::milliseconds within = 0ms)
 class ShareHostile : public testing::Test {
  protected:
   FramePool pool_ = sealed_pool(frames, frame_length);
-  ShareServer server_{pool_, most_clients};
+  ShareServer server_{pool_, max_clients};
 };
 
 TEST_F(ShareHostile, SilentConnectionsTakeNoClientsPlace) {
   std::vector<std::unique_ptr<Mute>> silent;
-  for (std::uint32_t i = 0; i < 2 * most_clients; ++i) {
+  for (std::uint32_t i = 0; i < 2 * max_clients; ++i) {
     silent.push_back(std::make_unique<Mute>(server_));
   }
   std::vector<std::unique_ptr<ShareClient>> clients;
-  for (std::uint32_t i = 0; i < most_clients; ++i) {
+  for (std::uint32_t i = 0; i < max_clients; ++i) {
     ASSERT_NO_THROW(clients.push_back(join(server_)));
   }
-  EXPECT_EQ(server_.clients(), most_clients);
+  EXPECT_EQ(server_.clients(), max_clients);
 }
 
 TEST_F(ShareHostile, ASilentConnectionIsEndedInTime) {
@@ -146,7 +146,7 @@ TEST_F(ShareHostile, WakesItsOwnerWhenAConnectionIsLate) {
 TEST_F(ShareHostile, TheOldestOfTooManySilentConnectionsGoes) {
   FakeClock clock;
   std::vector<std::unique_ptr<Mute>> silent;
-  for (std::uint32_t i = 0; i < ShareServer::most_newcomers; ++i) {
+  for (std::uint32_t i = 0; i < ShareServer::max_newcomers; ++i) {
     silent.push_back(std::make_unique<Mute>(server_));
     clock.advance(1ms);
   }
@@ -166,7 +166,7 @@ TEST(ShareHostileOwner, AcceptsAFewConnectionsAtATime) {
   const std::string path = directory + "/socket";
   {
     FramePool pool = sealed_pool(frames, frame_length);
-    ShareServer server{path, pool, most_clients};
+    ShareServer server{path, pool, max_clients};
     std::vector<UniqueFd> waiting;
     for (int i = 0; i < 17; ++i) {
       waiting.push_back(connect_packets(path));
@@ -185,7 +185,7 @@ class ShareOfMany : public testing::Test {
  protected:
   static FramePool pool_of_many() {
     std::vector<Buffer> buffers;
-    for (int i = 0; i < 3 * DMAWIRE_SHARE_MOST_ENTRIES; ++i) {
+    for (int i = 0; i < 3 * DMAWIRE_SHARE_MAX_ENTRIES; ++i) {
       buffers.push_back(Buffer::memfd(frame_length));
       EXPECT_EQ(::fcntl(buffers.back().fd(), F_ADD_SEALS, F_SEAL_SHRINK), 0);
     }
@@ -255,10 +255,10 @@ TEST_F(ShareHostile, EndsThoughAClientKeepsItsFrames) {
   ASSERT_TRUE(kept);
   clock.advance(to_end - 1ns);
   server_.serve();
-  EXPECT_FALSE(server_.all_home());
+  EXPECT_FALSE(server_.all_released());
   clock.advance(1ns);
   server_.serve();
-  EXPECT_TRUE(server_.all_home());
+  EXPECT_TRUE(server_.all_released());
   EXPECT_EQ(pool_.available(), frames);
   EXPECT_EQ(server_.statistics().reclaimed, 1U);
   EXPECT_EQ(server_.statistics().dropped, 1U);
@@ -271,17 +271,17 @@ TEST_F(ShareOfMany, EndsThoughAClientDoesNotRead) {
   server_.serve();
   server_.end(DMAWIRE_SHARE_FINISHED);
   server_.serve();
-  EXPECT_FALSE(server_.all_home());
+  EXPECT_FALSE(server_.all_released());
   clock.advance(to_end);
   server_.serve();
-  EXPECT_TRUE(server_.all_home());
+  EXPECT_TRUE(server_.all_released());
 }
 
 TEST_F(ShareHostile, WakesItsOwnerWhenItsTimeToEndIsOver) {
   const auto client = join(server_);
   publish(server_, pool_, 0);
   server_.end(DMAWIRE_SHARE_FINISHED);
-  while (!server_.all_home()) {
+  while (!server_.all_released()) {
     ASSERT_TRUE(readable(server_, 60s)) << "the owner would sleep on";
     server_.serve();
   }

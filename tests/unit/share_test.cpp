@@ -42,8 +42,8 @@ using share::Outgoing;
 
 constexpr std::uint32_t frames = 12;
 constexpr std::size_t frame_length = 4096;
-constexpr std::uint32_t most_clients = 3;
-constexpr std::uint32_t hold = frames / (most_clients + 1);
+constexpr std::uint32_t max_clients = 3;
+constexpr std::uint32_t hold = frames / (max_clients + 1);
 
 /// A directory for sockets, gone at the end.
 class SocketPlace {
@@ -73,7 +73,7 @@ class ShareTest : public testing::Test {
   }
 
   FramePool pool_ = sealed_pool(frames, frame_length);
-  ShareServer server_{pool_, most_clients};
+  ShareServer server_{pool_, max_clients};
 };
 
 TEST_F(ShareTest, LendsEveryFrameToEveryClientUntilAllAreDone) {
@@ -157,15 +157,15 @@ TEST_F(ShareTest, SkipsAClientThatHoldsItsShareAndTellsIt) {
 
 TEST_F(ShareTest, LeavesTheOwnerFramesWhateverAllItsClientsHold) {
   std::vector<std::unique_ptr<ShareClient>> clients;
-  for (std::uint32_t i = 0; i < most_clients; ++i) {
+  for (std::uint32_t i = 0; i < max_clients; ++i) {
     clients.push_back(join());
     for (std::uint64_t sequence = 0; sequence < hold; ++sequence) {
       publish_and_serve(sequence);  // the ones before are full, this one takes them
     }
   }
-  EXPECT_EQ(server_.held(), most_clients * hold);
+  EXPECT_EQ(server_.held(), max_clients * hold);
   EXPECT_FALSE(server_.wanted());
-  EXPECT_EQ(pool_.available(), frames - most_clients * hold);
+  EXPECT_EQ(pool_.available(), frames - max_clients * hold);
   EXPECT_GE(pool_.available(), hold);
 }
 
@@ -204,7 +204,7 @@ TEST_F(ShareTest, EndsBehindTheLastFrameAndLeavesItReadable) {
   publish(1);
   server_.end(DMAWIRE_SHARE_FINISHED);
   server_.serve();
-  EXPECT_FALSE(server_.all_home());
+  EXPECT_FALSE(server_.all_released());
   std::vector<LentFrame> kept;
   EXPECT_FALSE(client->wait());
   while (auto lent = client->next()) {
@@ -217,7 +217,7 @@ TEST_F(ShareTest, EndsBehindTheLastFrameAndLeavesItReadable) {
   kept.clear();
   EXPECT_EQ(client->give_back().value(), ENODATA);
   server_.serve();
-  EXPECT_TRUE(server_.all_home());
+  EXPECT_TRUE(server_.all_released());
   EXPECT_EQ(pool_.available(), frames);
 }
 
@@ -239,7 +239,7 @@ TEST(ShareOwner, IsMissedWhenItGoesWithoutAWord) {
   FramePool pool = sealed_pool(frames, frame_length);
   std::optional<LentFrame> kept;
   {
-    ShareServer server{pool, most_clients};
+    ShareServer server{pool, max_clients};
     client = join(server);
     publish(server, pool, 3);
     server.serve();
@@ -251,7 +251,7 @@ TEST(ShareOwner, IsMissedWhenItGoesWithoutAWord) {
 }
 
 TEST(ShareOwner, HandsOverMoreBuffersThanAMessageHasRoomFor) {
-  constexpr std::uint32_t many = 3 * DMAWIRE_SHARE_MOST_ENTRIES / 2;
+  constexpr std::uint32_t many = 3 * DMAWIRE_SHARE_MAX_ENTRIES / 2;
   std::vector<Buffer> buffers;
   for (std::uint32_t i = 0; i < many; ++i) {
     buffers.push_back(Buffer::memfd(2 * frame_length));
@@ -283,7 +283,7 @@ TEST(ShareOwner, SharesAtANameAndTakesOverWhatAKilledOneLeft) {
   // A socket that nobody listens at: its owner had no time to remove it.
   { const UniqueFd left_over = listen_packets(place.path()); }
   {
-    ShareServer server{place.path(), pool, most_clients};
+    ShareServer server{place.path(), pool, max_clients};
     const auto client = while_served(server, [&] {
       return std::make_unique<ShareClient>(place.path(), ShareClient::Options{.memfds = true});
     });
@@ -494,7 +494,7 @@ TEST_P(ShareRubbish, EndsTheConnectionAndNoOther) {
   RawClient client{server_};
   GetParam().say(client);
   EXPECT_EQ(server_.statistics().dropped, 1U);
-  EXPECT_EQ(client.reason(), DMAWIRE_SHARE_BROKEN);
+  EXPECT_EQ(client.reason(), DMAWIRE_SHARE_PROTOCOL_ERROR);
   EXPECT_EQ(server_.clients(), 1U);
   publish_and_serve(4);
   const auto lent = bystander->next();
@@ -510,7 +510,7 @@ TEST_F(ShareTest, DropsAClientThatIsDoneWithAFrameTwice) {
   EXPECT_EQ(server_.statistics().returned, 1U);
   EXPECT_EQ(pool_.available(), frames);
   client.say(RawClient::done({0}));
-  EXPECT_EQ(client.reason(), DMAWIRE_SHARE_BROKEN);
+  EXPECT_EQ(client.reason(), DMAWIRE_SHARE_PROTOCOL_ERROR);
 }
 
 TEST_F(ShareTest, DropsAClientThatIsDoneWithAFrameThatItCannotKnowOf) {
@@ -532,7 +532,7 @@ TEST_F(ShareTest, DropsAClientThatIsDoneWithAFrameThatItCannotKnowOf) {
 TEST_F(ShareTest, TellsOneThatSpeaksNoVersion) {
   RawClient client{server_};
   client.say(RawClient::hello(DMAWIRE_SHARE_MAGIC, 0));
-  EXPECT_EQ(client.reason(), DMAWIRE_SHARE_UNSPOKEN);
+  EXPECT_EQ(client.reason(), DMAWIRE_SHARE_BAD_VERSION);
   EXPECT_EQ(server_.statistics().refused, 1U);
   RawClient newer{server_};
   newer.say(RawClient::hello(DMAWIRE_SHARE_MAGIC, 99));
@@ -590,13 +590,13 @@ void expect_frames(int socket, std::uint64_t count) {
 TEST_P(LentFrames, GoFromTheirOwnerToTheNetworkAndBack) {
   constexpr std::uint64_t count = 500;
   FramePool pool = sealed_pool(frames, frame_length);
-  ShareServer server{pool, most_clients};
+  ShareServer server{pool, max_clients};
   const auto client = join(server);
   const Loopback connection;
   const auto sender = make_sender(GetParam(), std::array{connection.near.get()}, client->pool(),
-                                  {.batch = frames, .guest_requests = 1});
+                                  {.batch = frames, .client_requests = 1});
   std::thread owner{[&] {
-    for (std::uint64_t sequence = 0; sequence < count || !server.all_home();) {
+    for (std::uint64_t sequence = 0; sequence < count || !server.all_released();) {
       if (sequence < count && server.wanted()) {
         publish(server, pool, sequence++);
         if (sequence == count) {
@@ -638,7 +638,7 @@ TEST_F(ShareTest, IsUnderstoodByAProgramInPython) {
     GTEST_SKIP() << "there is no python3";
   }
   const SocketPlace place;
-  ShareServer server{place.path(), pool_, most_clients};
+  ShareServer server{place.path(), pool_, max_clients};
   Process look{{"python3", DMAWIRE_SOURCE_DIR "/uring_app/examples/look.py", place.path(), "5"}};
   std::uint64_t sequence = 0;
   // It is lent one frame at a time; the sums are those of what publish() writes.

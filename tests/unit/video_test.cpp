@@ -381,7 +381,7 @@ TEST_P(VideoCaptureTest, RefusesAPoolThatTheCameraCannotFill) {
                 const VideoCapture capture{device_, side_by_side};
               }),
               "each is a buffer of its own here");
-  camera().most_buffers = frames - 1;
+  camera().max_buffers = frames - 1;
   expect_says(message_of([&] {
                 const VideoCapture capture{device_, pool_};
               }),
@@ -391,7 +391,7 @@ TEST_P(VideoCaptureTest, RefusesAPoolThatTheCameraCannotFill) {
 
 TEST_P(VideoCaptureTest, CutsAsManyFramesAsTheCameraTakes) {
   EXPECT_EQ(make_video_pool(device_, 1).size(), camera().least_buffers);
-  EXPECT_EQ(make_video_pool(device_, 1000).size(), camera().most_buffers);
+  EXPECT_EQ(make_video_pool(device_, 1000).size(), camera().max_buffers);
 }
 
 TEST_P(VideoCaptureTest, TakesMemoryInOnePieceWhereTheCameraInsists) {
@@ -430,7 +430,7 @@ TEST_P(VideoCaptureTest, LetsGoOfTheCameraWhereThereIsNoMemory) {
 TEST_P(VideoCaptureTest, SendsOnTheRingThatWaitsForBoth) {
   const Loopback connection;
   const auto sender = make_sender(Path::plain, std::array{connection.near.get()}, pool_,
-                                  {.batch = frames, .guest_requests = VideoCapture::requests});
+                                  {.batch = frames, .client_requests = VideoCapture::requests});
   constexpr std::uint32_t count = 10;
   VideoCapture capture{device_, pool_, *sender};
   capture.give();

@@ -21,7 +21,7 @@
 #include <vector>
 
 #include "abi.hpp"
-#include "comes_true.hpp"
+#include "eventually.hpp"
 #include "guest.hpp"
 #include "loopback.hpp"
 #include "mapped.hpp"
@@ -76,7 +76,7 @@ TEST(Node, IsForRootAndItsGroupAlone) {
 
 TEST(Node, IsGivenToItsGroupByUdev) {
   Process daemon{{"bash", "-c", "exec -a systemd-udevd udevadm"}};
-  ASSERT_TRUE(comes_true([] { return access("/run/udev/control", F_OK) == 0; }));
+  ASSERT_TRUE(eventually([] { return access("/run/udev/control", F_OK) == 0; }));
   ASSERT_NO_FATAL_FAILURE(expect_reloads());
   const Process::Result settled = run({"udevadm", "settle", "--timeout=60"});
   EXPECT_EQ(settled.status, 0) << settled.err;

@@ -18,13 +18,13 @@
 #include <vector>
 
 #include "abi.hpp"
-#include "call_witness.hpp"
 #include "capturing.hpp"
 #include "cgroup.hpp"
-#include "comes_true.hpp"
 #include "edu_card.hpp"
+#include "eventually.hpp"
 #include "given_memory.hpp"
 #include "guest.hpp"
+#include "kprobe_counter.hpp"
 #include "mapped.hpp"
 #include "vgem.hpp"
 
@@ -149,7 +149,7 @@ TEST_P(LongPiece, IsUncountedWithTheBuffer) {
                 [this] {
                   for (int i = 0; i < 5; ++i) {
                     // Pages of a CMA area go back in the background.
-                    if (!comes_true([this] { return create_error(device_.get(), request_) == 0; }))
+                    if (!eventually([this] { return create_error(device_.get(), request_) == 0; }))
                       return i + 1;
                   }
                   return 0;
@@ -170,7 +170,7 @@ TEST(Accounting, AnyLengthOfACmaAreaCountsAgainstTheLimitOfLockedMemory) {
     GTEST_SKIP() << "there is no CMA area";
   const auto create_one = [&] { return create_error(device.get(), request); };
   EXPECT_EQ(without_rights(kPage, create_one), EDQUOT);
-  EXPECT_TRUE(comes_true([&] { return without_rights(2 * kPage, create_one) == 0; }));
+  EXPECT_TRUE(eventually([&] { return without_rights(2 * kPage, create_one) == 0; }));
 }
 
 /// What this process has pinned.
@@ -325,7 +325,7 @@ TEST(Accounting, AKilledCreatorOfALongPieceLooksAtNoFurtherRange) {
   const rlimit files{20000, 20000};
   ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &files), 0);
   const PinnedPages pinned(device.get(), request);
-  const CallWitness ranges("alloc_contig_frozen_range_noprof");
+  const KprobeCounter ranges("alloc_contig_frozen_range_noprof");
   ASSERT_EQ(create_error(device.get(), request), ENOMEM);
   const uint64_t all = ranges.calls();
   printf("%llu ranges looked at\n", static_cast<unsigned long long>(all));
@@ -335,7 +335,7 @@ TEST(Accounting, AKilledCreatorOfALongPieceLooksAtNoFurtherRange) {
   const pid_t child = fork();
   if (child == 0)
     _exit(create_error(device.get(), request));
-  ASSERT_TRUE(comes_true([&] { return ranges.calls() > before; }));
+  ASSERT_TRUE(eventually([&] { return ranges.calls() > before; }));
   ASSERT_EQ(kill(child, SIGKILL), 0);
   const uint64_t killed = ranges.calls();
   int status = 0;

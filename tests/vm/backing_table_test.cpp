@@ -19,8 +19,8 @@
 
 #include "abi.hpp"
 #include "capturing.hpp"
-#include "comes_true.hpp"
 #include "edu_card.hpp"
+#include "eventually.hpp"
 #include "given_memory.hpp"
 #include "guest.hpp"
 #include "loop_disk.hpp"
@@ -173,9 +173,9 @@ int capture(const Memory& memory, int device, uint32_t length) {
   uint32_t index = 0;
   if (const int error = queue.attach(memory.fd(), &index))
     return error;
-  EXPECT_EQ(queue.give(index, 0, length), 0);
+  EXPECT_EQ(queue.enqueue(index, 0, length), 0);
   EXPECT_EQ(queue.start(), 0);
-  const dmawire_take taken = queue.take();
+  const dmawire_dequeue taken = queue.dequeue();
   EXPECT_EQ(taken.out_result, static_cast<int>(length));
   EXPECT_EQ(frame_fault(memory.bytes().first(length), taken.out_sequence), "");
   EXPECT_EQ(queue.stop(), 0);
@@ -207,7 +207,7 @@ std::string after_kill(const Kind& kind, const std::string& driver) {
     const CaptureQueue queue{device.get()};
     uint32_t index = 0;
     if (queue.attach(memory.fd(), &index) == 0) {
-      queue.give(index, 0, kPage);
+      queue.enqueue(index, 0, kPage);
       queue.start();
     }
     kill(getpid(), SIGKILL);
@@ -216,7 +216,7 @@ std::string after_kill(const Kind& kind, const std::string& driver) {
   EXPECT_EQ(waitpid(child, &status, 0), child);
   EXPECT_TRUE(WIFSIGNALED(status));
   // Rings and what waits for its pages go a little later.
-  const bool is_gone = comes_true([&] { return module_info().out_buffers == before; });
+  const bool is_gone = eventually([&] { return module_info().out_buffers == before; });
   EXPECT_TRUE(is_gone);
   return is_gone ? "gone" : "left";
 }
@@ -229,7 +229,7 @@ std::string cell(int error, bool in_place = false) {
 
 /// What QUERY says against what was seen.
 void expect_verdict(const char* use, uint32_t verdict, int error) {
-  const bool is_promised = verdict == DMAWIRE_USABLE || verdict == DMAWIRE_WHERE_IT_IS;
+  const bool is_promised = verdict == DMAWIRE_USABLE || verdict == DMAWIRE_USE_IN_PLACE;
   EXPECT_EQ(error == 0, is_promised) << use << ": verdict " << verdict << ", " << cell(error);
 }
 
@@ -275,13 +275,13 @@ class BackingTable : public testing::Test {
         return;
       }
       const dmawire_query answer = query(memory.fd());
-      const bool in_place = answer.out_mmap == DMAWIRE_WHERE_IT_IS;
+      const bool in_place = answer.out_mmap == DMAWIRE_USE_IN_PLACE;
       EXPECT_EQ(memory.map_error() == 0, answer.out_mmap == DMAWIRE_USABLE);
       row.push_back(cell(memory.map_error()));
       memory.fill(1);
       const auto judge = [&](const char* use, uint32_t verdict, int error) {
         expect_verdict(use, verdict, error);
-        row.push_back(cell(error, verdict == DMAWIRE_WHERE_IT_IS));
+        row.push_back(cell(error, verdict == DMAWIRE_USE_IN_PLACE));
       };
       judge("send", answer.out_send, send_from_memory(memory));
       judge("register", answer.out_register, send_registered(memory));

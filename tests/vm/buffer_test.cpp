@@ -11,7 +11,7 @@
 #include <iterator>
 
 #include "abi.hpp"
-#include "comes_true.hpp"
+#include "eventually.hpp"
 #include "guest.hpp"
 #include "leak_check.hpp"
 #include "mapped.hpp"
@@ -95,7 +95,7 @@ class MemoryCgroup : public testing::Test {
   }
 
   void TearDown() override {
-    EXPECT_TRUE(comes_true([this] { return rmdir(path_.c_str()) == 0 || errno != EBUSY; }));
+    EXPECT_TRUE(eventually([this] { return rmdir(path_.c_str()) == 0 || errno != EBUSY; }));
   }
 
   [[nodiscard]] uint64_t current() const {
@@ -146,7 +146,7 @@ TEST_F(MemoryCgroup, IsChargedForEveryPageAndGetsEveryPageBack) {
     return static_cast<int64_t>(left) < static_cast<int64_t>(2 * kMiB) ? 0 : 4;
   });
   EXPECT_EQ(status, 0);
-  EXPECT_TRUE(comes_true([this] { return current() <= kMiB; }))
+  EXPECT_TRUE(eventually([this] { return current() <= kMiB; }))
       << "the dead child left " << current() << " bytes";
 }
 

@@ -23,12 +23,12 @@
 #include <thread>
 
 #include "abi.hpp"
-#include "call_witness.hpp"
 #include "capturing.hpp"
-#include "comes_true.hpp"
 #include "edu_card.hpp"
+#include "eventually.hpp"
 #include "given_memory.hpp"
 #include "guest.hpp"
+#include "kprobe_counter.hpp"
 #include "process.hpp"
 #include "pulled_cable.hpp"
 #include "transfer.hpp"
@@ -81,7 +81,7 @@ class DeviceStream : public Stream {
 void expect_free() {
   const Device device;
   const FramePool pool = make_capture_pool(device, 1, 4096);
-  EXPECT_TRUE(comes_true([&] {
+  EXPECT_TRUE(eventually([&] {
     try {
       EXPECT_FALSE(device.detach(device.attach(pool.buffers()[0].fd())));
       return true;
@@ -230,8 +230,8 @@ TEST(Capture, TouchesNoByteOfThePayload) {
   if (wire_copies()) {
     GTEST_SKIP() << "the wire copies: " << route_to("192.0.2.2")["reason"];
   }
-  const CallWitness copies{copies_payload};
-  const CallWitness sums{sums_payload};
+  const KprobeCounter copies{copies_payload};
+  const KprobeCounter sums{sums_payload};
   DeviceStream stream{{"--rate", many(1000), "--verbose"}};
   stream.wait_for_frames();
   const MappedDmaBufs mapped{stream.sender().pid()};
@@ -247,7 +247,7 @@ TEST(Capture, TouchesNoByteOfThePayload) {
 
 /// Where frames come faster than they are taken; a kernel that watches takes its time.
 void expect_few_system_calls(const DeviceStream& stream) {
-  if (!kernel_watches()) {
+  if (!is_debug_kernel()) {
     EXPECT_GE(stream.sent["frames_per_syscall"], 16) << stream.sent;
   }
 }
@@ -273,13 +273,13 @@ TEST(Capture, MakesOneSystemCallForSixteenLongFramesToo) {
 
 TEST(Capture, KeepsToTheRateAndSendsALoneFrameAtOnce) {
   const auto start = std::chrono::steady_clock::now();
-  const unsigned rate = kernel_watches() ? 10 : 100;
+  const unsigned rate = is_debug_kernel() ? 10 : 100;
   DeviceStream stream{
       {"--frames", std::to_string(2 * rate), "--rate", std::to_string(rate), "--size", "4K"}};
   ASSERT_NO_FATAL_FAILURE(stream.finish());
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
   EXPECT_GE(took.count(), 1.98);
-  EXPECT_LT(took.count(), kernel_watches() ? 20 : 6);
+  EXPECT_LT(took.count(), is_debug_kernel() ? 20 : 6);
   stream.expect_adds_up();
   EXPECT_EQ(stream.sent["lost"], 0);
   // None has waited for the next frame.
@@ -322,10 +322,10 @@ TEST(Capture, StopsOnASignalThoughTheDeviceIsAsleep) {
 TEST(Capture, DiesAtOnceOfASecondSignal) {
   DeviceStream stream{{}};
   ASSERT_EQ(::kill(stream.receiver().pid(), SIGSTOP), 0);
-  ASSERT_TRUE(comes_true([&] { return stream.sender().blocks(SIGINT); }));
+  ASSERT_TRUE(eventually([&] { return stream.sender().blocks(SIGINT); }));
   stream.sender().wait_until_idle();  // the wire is full, and stays so
   ASSERT_EQ(::kill(stream.sender().pid(), SIGINT), 0);
-  ASSERT_TRUE(comes_true([&] { return !stream.sender().blocks(SIGINT); }));
+  ASSERT_TRUE(eventually([&] { return !stream.sender().blocks(SIGINT); }));
   ASSERT_EQ(::kill(stream.sender().pid(), SIGINT), 0);
   EXPECT_EQ(stream.sender().wait().status, 128 + SIGINT);
   ASSERT_EQ(::kill(stream.receiver().pid(), SIGKILL), 0);
@@ -473,7 +473,7 @@ class Recording : public CapturePath {
     }
     std::ofstream{image}.close();
     // Smaller where it is filled more slowly.
-    std::filesystem::resize_file(image, (kernel_watches() ? 24 : 96) * kMebibyte);
+    std::filesystem::resize_file(image, (is_debug_kernel() ? 24 : 96) * kMebibyte);
     ::mkdir(directory.c_str(), 0700);
     expect_runs({"mke2fs", "-F", "-b", "4096", image});
     expect_runs({"mount", "-t", "ext4", "-o", "loop", image, directory});

@@ -99,10 +99,10 @@ TEST_F(Coherent, TakesFramesOfItsDevice) {
   uint32_t index = 0;
   ASSERT_EQ(queue.attach(buffer.get(), &index), 0);
   for (uint64_t i = 0; i < 3; ++i)
-    ASSERT_EQ(queue.give(index, (7 * i + 1) * kPage, 2 * kPage), 0);
+    ASSERT_EQ(queue.enqueue(index, (7 * i + 1) * kPage, 2 * kPage), 0);
   ASSERT_EQ(queue.start(), 0);
   for (uint64_t i = 0; i < 3; ++i) {
-    const dmawire_take taken = queue.take();
+    const dmawire_dequeue taken = queue.dequeue();
     ASSERT_EQ(taken.out_result, static_cast<int>(2 * kPage));
     EXPECT_EQ(frame_fault(mapping.bytes().subspan(taken.out_offset, 2 * kPage), i), "");
   }

@@ -15,7 +15,7 @@
 
 #include "abi.hpp"
 #include "capturing.hpp"
-#include "comes_true.hpp"
+#include "eventually.hpp"
 #include "given_memory.hpp"
 #include "guest.hpp"
 #include "mapped.hpp"
@@ -90,7 +90,7 @@ TEST_P(Contig, TellsWhatItCanBeUsedFor) {
   for (const uint32_t verdict :
        {answer.out_mmap, answer.out_send, answer.out_odirect_write, answer.out_odirect_read})
     EXPECT_EQ(verdict, uint32_t{DMAWIRE_USABLE});
-  EXPECT_EQ(answer.out_register, uint32_t{is_cma() ? DMAWIRE_CANNOT_STAY : DMAWIRE_USABLE});
+  EXPECT_EQ(answer.out_register, uint32_t{is_cma() ? DMAWIRE_NO_LONGTERM_PIN : DMAWIRE_USABLE});
   EXPECT_EQ(answer.out_direct, query(create_buffer(device_.get(), kPage).get()).out_direct);
 }
 
@@ -146,9 +146,9 @@ TEST_P(Contig, TakesFramesOfADevice) {
   const CaptureQueue queue{device_.get()};
   uint32_t index = 0;
   ASSERT_EQ(queue.attach(buffer.get(), &index), 0);
-  ASSERT_EQ(queue.give(index, kPage, 3 * kPage), 0);
+  ASSERT_EQ(queue.enqueue(index, kPage, 3 * kPage), 0);
   ASSERT_EQ(queue.start(), 0);
-  EXPECT_EQ(queue.take().out_result, static_cast<int>(3 * kPage));
+  EXPECT_EQ(queue.dequeue().out_result, static_cast<int>(3 * kPage));
   EXPECT_EQ(queue.stop(), 0);
   EXPECT_EQ(queue.detach(index), 0);
   const Mapped mapping(buffer.get(), kMiB);
@@ -201,12 +201,12 @@ TEST_P(Contig, KeepsWhatIsStillInUse) {
     usleep(500'000);  // as long as it takes to find a buffer that waits for nobody
     EXPECT_EQ(module_info().out_buffers, before + 1);
   } else {
-    EXPECT_TRUE(comes_true([&] { return module_info().out_buffers == before; }));
+    EXPECT_TRUE(eventually([&] { return module_info().out_buffers == before; }));
   }
   dirty_memory(64 * kMiB);
   EXPECT_TRUE(page.is_intact());
   // Buffers that waited for their pages go in the background.
-  EXPECT_TRUE(comes_true([&] { return module_info().out_buffers == before; }));
+  EXPECT_TRUE(eventually([&] { return module_info().out_buffers == before; }));
 }
 
 TEST_P(Contig, HoldsTheModuleAsLongAsItLives) {

@@ -14,13 +14,13 @@
 #include <vector>
 
 #include "abi.hpp"
-#include "call_witness.hpp"
 #include "capturing.hpp"
-#include "comes_true.hpp"
 #include "edu_card.hpp"
+#include "eventually.hpp"
 #include "given_memory.hpp"
 #include "guest.hpp"
 #include "kernel_log.hpp"
+#include "kprobe_counter.hpp"
 #include "slot_ring.hpp"
 
 namespace dmawire::test {
@@ -31,7 +31,7 @@ using std::chrono::milliseconds;
 /// Gives each of a buffer's pages for a frame of its own.
 void give_pages(Capturing& capture, size_t count, uint32_t length = kPage) {
   for (size_t i = 0; i < count; ++i)
-    ASSERT_EQ(capture.give(i * kPage, length), 0);
+    ASSERT_EQ(capture.enqueue(i * kPage, length), 0);
 }
 
 class Edu : public testing::Test {
@@ -81,11 +81,11 @@ TEST_F(Edu, WhatIsAllocatedForItIsWhereItReaches) {
     GTEST_SKIP() << "to be seen where there is memory beyond 4 GiB and no IOMMU (--machine large "
                     "--append intel_iommu=off)";
   const auto bounces_of = [](const dmawire_create& request) {
-    const CallWitness bounces{"swiotlb_tbl_map_single"};
+    const KprobeCounter bounces{"swiotlb_tbl_map_single"};
     Capturing capture("edu", request);
-    EXPECT_EQ(capture.give(0, kPage), 0);
+    EXPECT_EQ(capture.enqueue(0, kPage), 0);
     EXPECT_EQ(capture.start(), 0);
-    EXPECT_EQ(frame_fault(capture.frame(capture.take()), 0), "");
+    EXPECT_EQ(frame_fault(capture.frame(capture.dequeue()), 0), "");
     EXPECT_EQ(capture.stop(), 0);
     return bounces.calls();
   };
@@ -109,10 +109,10 @@ TEST_F(Edu, FramesOfAnyLengthArriveWhole) {
   Capturing capture("edu", 8 * kPage);
   const std::vector<uint32_t> lengths = {kPage, sizeof(dmawire_frame_header), 2 * kPage + 1};
   for (size_t i = 0; i < lengths.size(); ++i)
-    ASSERT_EQ(capture.give(i * 2 * kPage, lengths[i]), 0);
+    ASSERT_EQ(capture.enqueue(i * 2 * kPage, lengths[i]), 0);
   ASSERT_EQ(capture.start(), 0);
   for (size_t i = 0; i < lengths.size(); ++i) {
-    const dmawire_take taken = capture.take();
+    const dmawire_dequeue taken = capture.dequeue();
     EXPECT_EQ(taken.out_result, static_cast<int>(lengths[i]));
     EXPECT_EQ(taken.out_sequence, i);
     EXPECT_EQ(frame_fault(capture.frame(taken), i), "");
@@ -124,8 +124,8 @@ TEST_F(Edu, FramesOfAnyLengthArriveWhole) {
 TEST_F(Edu, RefusesRoomThatNotEvenTheHeaderFits) {
   Capturing capture("edu", kPage);
   ASSERT_EQ(capture.start(), 0);
-  ASSERT_EQ(capture.give(0, 8), 0);
-  EXPECT_EQ(capture.take().out_result, -EIO);
+  ASSERT_EQ(capture.enqueue(0, 8), 0);
+  EXPECT_EQ(capture.dequeue().out_result, -EIO);
 }
 
 TEST_F(Edu, WritesNothingAfterStopHasReturned) {
@@ -137,7 +137,7 @@ TEST_F(Edu, WritesNothingAfterStopHasReturned) {
 
   const std::vector<uint8_t> then(capture.memory().begin(), capture.memory().end());
   for (int i = 0; i < 8; ++i) {
-    const int result = capture.take().out_result;
+    const int result = capture.dequeue().out_result;
     EXPECT_TRUE(result == -ECANCELED || result == static_cast<int>(kPage)) << result;
   }
   std::this_thread::sleep_for(milliseconds{300});
@@ -148,8 +148,8 @@ TEST_F(Edu, StartsAnewAfterStop) {
   Capturing capture("edu", kPage);
   for (int i = 0; i < 3; ++i) {
     ASSERT_EQ(capture.start(), 0);
-    ASSERT_EQ(capture.give(0, 64), 0);
-    const dmawire_take taken = capture.take();
+    ASSERT_EQ(capture.enqueue(0, 64), 0);
+    const dmawire_dequeue taken = capture.dequeue();
     EXPECT_EQ(frame_fault(capture.frame(taken), 0), "");
     ASSERT_EQ(capture.stop(), 0);
   }
@@ -162,34 +162,34 @@ TEST_F(Edu, NoAnswerFailsTheDeviceUntilTheNextStart) {
   give_pages(capture, 4);
   const auto begin = std::chrono::steady_clock::now();
   for (int i = 0; i < 4; ++i)
-    EXPECT_EQ(capture.take().out_result, -EIO);
+    EXPECT_EQ(capture.dequeue().out_result, -EIO);
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds{5})
       << "one time-out is enough";
   EXPECT_EQ(capture.status().out_failed, 4U);
   EXPECT_EQ(capture.status().out_running, 0U);
-  EXPECT_EQ(capture.give(0, 64), EIO);
+  EXPECT_EQ(capture.enqueue(0, 64), EIO);
 
   ASSERT_EQ(capture.start(), 0);
-  ASSERT_EQ(capture.give(0, 64), 0);
-  EXPECT_EQ(frame_fault(capture.frame(capture.take()), 0), "");
+  ASSERT_EQ(capture.enqueue(0, 64), 0);
+  EXPECT_EQ(frame_fault(capture.frame(capture.dequeue()), 0), "");
 }
 
 TEST_F(Edu, UnbindInMidCaptureGivesEnodevAndTheBufferLivesOn) {
   Capturing capture("edu", 4 * kPage);
   give_pages(capture, 4);
   ASSERT_EQ(capture.start(), 0);
-  const dmawire_take first = capture.take();
+  const dmawire_dequeue first = capture.dequeue();
   EXPECT_EQ(frame_fault(capture.frame(first), 0), "");
   const std::vector<uint8_t> then(capture.memory().begin(), capture.memory().begin() + kPage);
 
   ASSERT_TRUE(card_.unbind());
   for (int i = 1; i < 4; ++i) {
-    const int result = capture.take().out_result;
+    const int result = capture.dequeue().out_result;
     EXPECT_TRUE(result == -ENODEV || result == static_cast<int>(kPage)) << result;
   }
-  dmawire_take taken = {};
-  EXPECT_EQ(capture.take(taken), ENODEV);
-  EXPECT_EQ(capture.give(0, kPage), ENODEV);
+  dmawire_dequeue taken = {};
+  EXPECT_EQ(capture.dequeue(taken), ENODEV);
+  EXPECT_EQ(capture.enqueue(0, kPage), ENODEV);
   EXPECT_EQ(capture.start(), ENODEV);
   EXPECT_TRUE(capture.poll(0) & POLLHUP);
   EXPECT_TRUE(std::ranges::equal(then, capture.memory().first(kPage)));
@@ -199,9 +199,9 @@ TEST_F(Edu, UnbindInMidCaptureGivesEnodevAndTheBufferLivesOn) {
 
   ASSERT_TRUE(card_.bind());
   Capturing again("edu", kPage);
-  ASSERT_EQ(again.give(0, 64), 0);
+  ASSERT_EQ(again.enqueue(0, 64), 0);
   ASSERT_EQ(again.start(), 0);
-  EXPECT_EQ(frame_fault(again.frame(again.take()), 0), "");
+  EXPECT_EQ(frame_fault(again.frame(again.dequeue()), 0), "");
 }
 
 TEST_F(Edu, DriverCanBeUnloadedWhileAFileCaptures) {
@@ -209,7 +209,7 @@ TEST_F(Edu, DriverCanBeUnloadedWhileAFileCaptures) {
   give_pages(capture, 4);
   ASSERT_EQ(capture.start(), 0);
   driver_.reset();
-  EXPECT_EQ(capture.give(0, kPage), ENODEV);
+  EXPECT_EQ(capture.enqueue(0, kPage), ENODEV);
 }
 
 /// The example captures what the card has in its window: here, the last frame of the driver for
@@ -218,9 +218,9 @@ TEST_F(Edu, TheExampleOfTheGuideCaptures) {
   std::vector<uint8_t> sent;
   {
     Capturing capture("edu", kPage);
-    ASSERT_EQ(capture.give(0, kPage), 0);
+    ASSERT_EQ(capture.enqueue(0, kPage), 0);
     ASSERT_EQ(capture.start(), 0);
-    ASSERT_EQ(frame_fault(capture.frame(capture.take()), 0), "");
+    ASSERT_EQ(frame_fault(capture.frame(capture.dequeue()), 0), "");
     sent.assign(capture.memory().begin(), capture.memory().end());
   }
   driver_.reset();
@@ -230,16 +230,16 @@ TEST_F(Edu, TheExampleOfTheGuideCaptures) {
   give_pages(capture, 3);
   ASSERT_EQ(capture.start(), 0);
   for (uint64_t i = 0; i < 3; ++i) {
-    const dmawire_take taken = capture.take();
+    const dmawire_dequeue taken = capture.dequeue();
     EXPECT_EQ(taken.out_sequence, i);
     EXPECT_TRUE(std::ranges::equal(capture.frame(taken), sent));
   }
   // One that is under way and one that waits.
-  ASSERT_EQ(capture.give(0, kPage), 0);
-  ASSERT_EQ(capture.give(kPage, kPage), 0);
+  ASSERT_EQ(capture.enqueue(0, kPage), 0);
+  ASSERT_EQ(capture.enqueue(kPage, kPage), 0);
   ASSERT_EQ(capture.stop(), 0);
-  EXPECT_EQ(capture.take().out_result, static_cast<int>(kPage));
-  EXPECT_EQ(capture.take().out_result, -ECANCELED);
+  EXPECT_EQ(capture.dequeue().out_result, static_cast<int>(kPage));
+  EXPECT_EQ(capture.dequeue().out_result, -ECANCELED);
 }
 
 class Broken : public testing::Test {
@@ -254,12 +254,12 @@ class Broken : public testing::Test {
 
   /// The run has ended and there is none until the next start.
   void expect_failed() {
-    EXPECT_EQ(capture_->give(2 * kPage, kPage), EIO);
+    EXPECT_EQ(capture_->enqueue(2 * kPage, kPage), EIO);
     // It is ended in the background.
-    EXPECT_TRUE(comes_true([this] { return capture_->status().out_running == 0; }));
+    EXPECT_TRUE(eventually([this] { return capture_->status().out_running == 0; }));
     EXPECT_GT(capture_->status().out_failed, 0U);
     EXPECT_EQ(capture_->start(), 0);
-    EXPECT_EQ(capture_->give(2 * kPage, kPage), 0);
+    EXPECT_EQ(capture_->enqueue(2 * kPage, kPage), 0);
   }
 
   KernelLog log_;
@@ -270,26 +270,26 @@ class Broken : public testing::Test {
 TEST_F(Broken, IsRightIfItBreaksNoRule) {
   ASSERT_NO_FATAL_FAILURE(begin("none", 4));
   for (uint64_t i = 0; i < 4; ++i)
-    EXPECT_EQ(frame_fault(capture_->frame(capture_->take()), i), "");
+    EXPECT_EQ(frame_fault(capture_->frame(capture_->dequeue()), i), "");
   EXPECT_EQ(capture_->status().out_failed, 0U);
 }
 
 TEST_F(Broken, DoneTooEarlyIsSeenInTheData) {
   ASSERT_NO_FATAL_FAILURE(begin("early"));
-  EXPECT_NE(frame_fault(capture_->frame(capture_->take()), 0), "");
+  EXPECT_NE(frame_fault(capture_->frame(capture_->dequeue()), 0), "");
 }
 
 TEST_F(Broken, DoneTwiceFailsTheDevice) {
   ASSERT_NO_FATAL_FAILURE(begin("twice", 2));
-  capture_->take();
-  capture_->take();
+  capture_->dequeue();
+  capture_->dequeue();
   EXPECT_TRUE(log_.says("dmawire: driver broken completed a transfer that it did not have"));
   expect_failed();
 }
 
 TEST_F(Broken, MoreBytesThanThereIsRoomForFailsTheDevice) {
   ASSERT_NO_FATAL_FAILURE(begin("too_long"));
-  EXPECT_EQ(capture_->take().out_result, -EIO);
+  EXPECT_EQ(capture_->dequeue().out_result, -EIO);
   EXPECT_TRUE(log_.says("dmawire: driver broken claims more bytes than the transfer has room for"));
   expect_failed();
 }
@@ -297,20 +297,20 @@ TEST_F(Broken, MoreBytesThanThereIsRoomForFailsTheDevice) {
 TEST_F(Broken, DoneAfterStopIsNoticedAndHarmless) {
   ASSERT_NO_FATAL_FAILURE(begin("after_stop"));
   ASSERT_EQ(capture_->stop(), 0);
-  EXPECT_EQ(capture_->take().out_result, -ECANCELED);
-  EXPECT_TRUE(comes_true([this] {
+  EXPECT_EQ(capture_->dequeue().out_result, -ECANCELED);
+  EXPECT_TRUE(eventually([this] {
     return log_.says("dmawire: driver broken completed a transfer after it was stopped");
   }));
-  dmawire_take taken = {};
-  EXPECT_EQ(capture_->take(taken), ECANCELED);
+  dmawire_dequeue taken = {};
+  EXPECT_EQ(capture_->dequeue(taken), ECANCELED);
 }
 
 TEST_F(Broken, ADeviceThatHangsCanBeStopped) {
   ASSERT_NO_FATAL_FAILURE(begin("hang", 2));
   EXPECT_EQ(capture_->poll(100), 0);
   ASSERT_EQ(capture_->stop(), 0);
-  EXPECT_EQ(capture_->take().out_result, -ECANCELED);
-  EXPECT_EQ(capture_->take().out_result, -ECANCELED);
+  EXPECT_EQ(capture_->dequeue().out_result, -ECANCELED);
+  EXPECT_EQ(capture_->dequeue().out_result, -ECANCELED);
 }
 
 TEST_F(Broken, ADeviceThatHangsCanBeClosed) {
@@ -320,12 +320,12 @@ TEST_F(Broken, ADeviceThatHangsCanBeClosed) {
 
 TEST_F(Broken, ADeviceThatFailsInsideStartHasFailed) {
   ASSERT_NO_FATAL_FAILURE(begin("fails_in_start", 2));
-  EXPECT_EQ(capture_->take().out_result, -EIO);
-  EXPECT_EQ(capture_->take().out_result, -EIO);
-  EXPECT_EQ(capture_->give(2 * kPage, kPage), EIO);
-  EXPECT_TRUE(comes_true([this] { return capture_->status().out_running == 0; }));
+  EXPECT_EQ(capture_->dequeue().out_result, -EIO);
+  EXPECT_EQ(capture_->dequeue().out_result, -EIO);
+  EXPECT_EQ(capture_->enqueue(2 * kPage, kPage), EIO);
+  EXPECT_TRUE(eventually([this] { return capture_->status().out_running == 0; }));
   ASSERT_EQ(capture_->stop(), 0);
-  EXPECT_EQ(capture_->give(2 * kPage, kPage), 0);
+  EXPECT_EQ(capture_->enqueue(2 * kPage, kPage), 0);
 }
 
 TEST_F(Broken, ADeviceThatFailsAndDoesNotStartIsNotStopped) {
@@ -334,17 +334,17 @@ TEST_F(Broken, ADeviceThatFailsAndDoesNotStartIsNotStopped) {
   give_pages(*capture_, 1);
   EXPECT_EQ(capture_->start(), EIO);
   EXPECT_EQ(capture_->status().out_running, 0U);
-  EXPECT_EQ(capture_->status().out_given, 1U) << "as before";
-  EXPECT_EQ(capture_->give(kPage, kPage), 0);
+  EXPECT_EQ(capture_->status().out_queued, 1U) << "as before";
+  EXPECT_EQ(capture_->enqueue(kPage, kPage), 0);
   ASSERT_EQ(capture_->stop(), 0);
-  EXPECT_EQ(capture_->take().out_result, -ECANCELED);
-  EXPECT_EQ(capture_->take().out_result, -ECANCELED);
+  EXPECT_EQ(capture_->dequeue().out_result, -ECANCELED);
+  EXPECT_EQ(capture_->dequeue().out_result, -ECANCELED);
 }
 
 TEST_F(Broken, FramesInAnotherOrderAreNoFault) {
   ASSERT_NO_FATAL_FAILURE(begin("backwards", 4));
   for (const uint64_t sequence : {1, 0, 3, 2}) {
-    const dmawire_take taken = capture_->take();
+    const dmawire_dequeue taken = capture_->dequeue();
     EXPECT_EQ(taken.out_sequence, sequence);
     EXPECT_EQ(frame_fault(capture_->frame(taken), sequence), "");
   }
@@ -362,17 +362,17 @@ TEST_F(Broken, ARequestThatIsCanceledLeavesItsRangeWithTheDevice) {
     io_uring_prep_rw(IORING_OP_URING_CMD, sqe, capture_->device(), &request, 0, 0);
     sqe->cmd_op = DMAWIRE_URING_CMD_CAPTURE;
   });
-  EXPECT_EQ(capture_->status().out_given, 2U);
+  EXPECT_EQ(capture_->status().out_queued, 2U);
   ring.end();
-  EXPECT_TRUE(comes_true([this] { return capture_->status().out_canceled == 1; }));
+  EXPECT_TRUE(eventually([this] { return capture_->status().out_canceled == 1; }));
   EXPECT_EQ(capture_->status().out_running, 1U) << "others go on";
-  EXPECT_EQ(capture_->status().out_given, 2U);
-  EXPECT_EQ(capture_->give(kPage, kPage), EBUSY) << "the device may still write to it";
+  EXPECT_EQ(capture_->status().out_queued, 2U);
+  EXPECT_EQ(capture_->enqueue(kPage, kPage), EBUSY) << "the device may still write to it";
   ASSERT_EQ(capture_->stop(), 0);
-  EXPECT_EQ(capture_->status().out_given, 0U);
+  EXPECT_EQ(capture_->status().out_queued, 0U);
   EXPECT_EQ(capture_->status().out_canceled, 2U);
-  EXPECT_EQ(capture_->take().out_result, -ECANCELED);
-  EXPECT_EQ(capture_->give(kPage, kPage), 0);
+  EXPECT_EQ(capture_->dequeue().out_result, -ECANCELED);
+  EXPECT_EQ(capture_->enqueue(kPage, kPage), 0);
 }
 
 TEST_F(Broken, SuspendEndsTheRunAndResumeAllowsANewOne) {
@@ -382,15 +382,15 @@ TEST_F(Broken, SuspendEndsTheRunAndResumeAllowsANewOne) {
     GTEST_SKIP() << "this kernel cannot suspend (CONFIG_PM_SLEEP)";
   }
   EXPECT_EQ(capture_->status().out_running, 0U);
-  EXPECT_EQ(capture_->take().out_result, -EIO);
-  EXPECT_EQ(capture_->take().out_result, -EIO);
+  EXPECT_EQ(capture_->dequeue().out_result, -EIO);
+  EXPECT_EQ(capture_->dequeue().out_result, -EIO);
   expect_failed();
 }
 
 TEST_F(Broken, FramesWithoutRoomAreCountedAsLost) {
   ASSERT_NO_FATAL_FAILURE(begin("drops", 3));
   for (uint64_t i = 0; i < 3; ++i) {
-    const dmawire_take taken = capture_->take();
+    const dmawire_dequeue taken = capture_->dequeue();
     EXPECT_EQ(taken.out_sequence, 2 * i);
     EXPECT_EQ(taken.out_lost, i == 0 ? 0U : 1U);
     EXPECT_EQ(frame_fault(capture_->frame(taken), 2 * i), "");
@@ -407,10 +407,10 @@ TEST(Dmaengine, CopiesFramesIntoTheBuffer) {
   Capturing capture("dmaengine", 64 * kPage);
   const std::vector<uint32_t> lengths = {kPage, 64, 16 * kPage, 3 * kPage};
   for (size_t i = 0; i < lengths.size(); ++i)
-    ASSERT_EQ(capture.give(i * 16 * kPage, lengths[i]), 0);
+    ASSERT_EQ(capture.enqueue(i * 16 * kPage, lengths[i]), 0);
   ASSERT_EQ(capture.start(), 0);
   for (size_t i = 0; i < lengths.size(); ++i) {
-    const dmawire_take taken = capture.take();
+    const dmawire_dequeue taken = capture.dequeue();
     EXPECT_EQ(taken.out_result, static_cast<int>(lengths[i]));
     EXPECT_EQ(frame_fault(capture.frame(taken), i), "");
   }
@@ -425,11 +425,11 @@ TEST(Dmaengine, StopsInMidCopy) {
   Capturing capture("dmaengine", 64 * kPage);
   for (int run = 0; run < 20; ++run) {
     for (uint64_t i = 0; i < 4; ++i)
-      ASSERT_EQ(capture.give(i * 16 * kPage, 16 * kPage), 0);
+      ASSERT_EQ(capture.enqueue(i * 16 * kPage, 16 * kPage), 0);
     ASSERT_EQ(capture.start(), 0);
     ASSERT_EQ(capture.stop(), 0);
     for (uint64_t i = 0; i < 4; ++i) {
-      const dmawire_take taken = capture.take();
+      const dmawire_dequeue taken = capture.dequeue();
       if (taken.out_result != -ECANCELED) {
         EXPECT_EQ(frame_fault(capture.frame(taken), i), "");
       }

@@ -29,8 +29,8 @@
 #include "call_record.hpp"
 #include "capture_queue.hpp"
 #include "capturing.hpp"
-#include "comes_true.hpp"
 #include "edu_card.hpp"
+#include "eventually.hpp"
 #include "given_memory.hpp"
 #include "guest.hpp"
 #include "mapped.hpp"
@@ -144,7 +144,7 @@ class DmaSync : public testing::TestWithParam<Case> {
 
   /// A range that the device does not get to write.
   void give_in_vain() {
-    ASSERT_EQ(CaptureQueue{device_.get()}.give(index_, 26 * kPage, 2 * kPage), 0);
+    ASSERT_EQ(CaptureQueue{device_.get()}.enqueue(index_, 26 * kPage, 2 * kPage), 0);
   }
 
   /// What a run leaves: frames in the memory that was given for them.
@@ -153,17 +153,17 @@ class DmaSync : public testing::TestWithParam<Case> {
     write();
     give_in_vain();
     ASSERT_EQ(queue.stop(), 0);
-    ASSERT_EQ(queue.take().out_result, -ECANCELED);
+    ASSERT_EQ(queue.dequeue().out_result, -ECANCELED);
     compare("STOP");
 
     std::vector<std::pair<uint64_t, uint32_t>> ranges = {{2 * kPage, kPage}, {5 * kPage, 4992}};
     if (!is_edu_)
       ranges.emplace_back(8 * kPage, 17 * kPage);  // longer than any frame
     for (const auto& [offset, length] : ranges)
-      ASSERT_EQ(queue.give(index_, offset, length), 0);
+      ASSERT_EQ(queue.enqueue(index_, offset, length), 0);
     ASSERT_EQ(queue.start(), 0);
     for (size_t i = 0; i < ranges.size(); ++i) {
-      const dmawire_take taken = queue.take();
+      const dmawire_dequeue taken = queue.dequeue();
       ASSERT_GT(taken.out_result, 0);
       const auto begin = static_cast<ptrdiff_t>(ground_->begin() + taken.out_offset);
       const auto frame = ground_->bytes().subspan(static_cast<size_t>(begin),
@@ -172,7 +172,7 @@ class DmaSync : public testing::TestWithParam<Case> {
       std::ranges::copy(frame, expected_.begin() + begin);
     }
     ASSERT_EQ(queue.stop(), 0);
-    compare("TAKE");
+    compare("DEQUEUE");
     write();
   }
 
@@ -249,9 +249,9 @@ TEST(DmaSyncOfAHole, TheDeviceHasWhatTheCpuWroteBeforeGive) {
     for (uint32_t run = 0; run < 2; ++run) {
       scribble(capture.memory(), run);
       std::vector<uint8_t> expected(capture.memory().begin(), capture.memory().end());
-      ASSERT_EQ(capture.give(2 * kPage, 4 * kPage), 0);
+      ASSERT_EQ(capture.enqueue(2 * kPage, 4 * kPage), 0);
       ASSERT_EQ(capture.start(), 0);
-      ASSERT_EQ(capture.take().out_result, static_cast<int>(4 * kPage));
+      ASSERT_EQ(capture.dequeue().out_result, static_cast<int>(4 * kPage));
       ASSERT_EQ(capture.stop(), 0);
       std::ranges::copy(capture.memory().subspan(2 * kPage, 2 * kPage),
                         expected.begin() + 2 * kPage);
@@ -269,9 +269,9 @@ TEST(DmaSyncOfAnError, TakesNothingOver) {
   Capturing capture("broken", 8 * kPage);
   scribble(capture.memory(), 1);
   const std::vector<uint8_t> expected(capture.memory().begin(), capture.memory().end());
-  ASSERT_EQ(capture.give(2 * kPage, 4 * kPage), 0);
+  ASSERT_EQ(capture.enqueue(2 * kPage, 4 * kPage), 0);
   ASSERT_EQ(capture.start(), 0);
-  ASSERT_EQ(capture.take().out_result, -EIO);
+  ASSERT_EQ(capture.dequeue().out_result, -EIO);
   ASSERT_EQ(capture.stop(), 0);
   EXPECT_EQ(difference(capture.memory(), expected), "");
 }
@@ -344,19 +344,19 @@ TEST_P(CacheSync, IsOfWhatWasGivenAndOfWhatWasWritten) {
       ++counts[ground.begin() + offset + i];
   };
   const auto give = [&](uint64_t offset, uint32_t length) {
-    ASSERT_EQ(queue.give(index, offset, length), 0);
+    ASSERT_EQ(queue.enqueue(index, offset, length), 0);
     count(given, offset, length);
   };
   ASSERT_NO_FATAL_FAILURE(give(26 * kPage, 2 * kPage));
   ASSERT_EQ(queue.stop(), 0);
-  ASSERT_EQ(queue.take().out_result, -ECANCELED);
+  ASSERT_EQ(queue.dequeue().out_result, -ECANCELED);
   for (int run = 0; run < 2; ++run) {
     ASSERT_NO_FATAL_FAILURE(give(2 * kPage, kPage));
     ASSERT_NO_FATAL_FAILURE(give(5 * kPage, 4992));
     ASSERT_NO_FATAL_FAILURE(give(8 * kPage, 17 * kPage));
     ASSERT_EQ(queue.start(), 0);
     for (int i = 0; i < 3; ++i) {
-      const dmawire_take taken = queue.take();
+      const dmawire_dequeue taken = queue.dequeue();
       ASSERT_GT(taken.out_result, 0);
       count(written, taken.out_offset, static_cast<size_t>(taken.out_result));
     }
@@ -481,7 +481,7 @@ TEST_F(ImporterSync, WaitsForTheDeviceBeforeItTakesOver) {
     thread = static_cast<pid_t>(syscall(SYS_gettid));
     result = sync(buffer_.get(), DMA_BUF_SYNC_START | DMA_BUF_SYNC_READ);
   });
-  EXPECT_TRUE(comes_true([&] { return place_of(thread).find("fence") != std::string::npos; }))
+  EXPECT_TRUE(eventually([&] { return place_of(thread).find("fence") != std::string::npos; }))
       << place_of(thread);
   std::vector<uint8_t> frame(kLength);
   scribble(frame, 1);
@@ -515,10 +515,10 @@ TEST(SegmentBoundary, IsNotCrossedByATransfer) {
   const DriverModule driver("dmawire_broken", "boundary=" + std::to_string(kBoundary));
   Capturing capture("broken", contig_request(kMiB));
   for (uint64_t i = 0; i < 2; ++i)
-    ASSERT_EQ(capture.give(i * 3 * kFolio + i * 5 * kPage, kFolio), 0);
+    ASSERT_EQ(capture.enqueue(i * 3 * kFolio + i * 5 * kPage, kFolio), 0);
   ASSERT_EQ(capture.start(), 0);
   for (uint64_t i = 0; i < 2; ++i) {
-    const dmawire_take taken = capture.take();
+    const dmawire_dequeue taken = capture.dequeue();
     ASSERT_EQ(taken.out_result, static_cast<int>(kFolio)) << i;
     EXPECT_EQ(frame_fault(capture.frame(taken), i), "");
   }

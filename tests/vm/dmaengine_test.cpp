@@ -16,7 +16,7 @@
 #include "abi.hpp"
 #include "capture_queue.hpp"
 #include "capturing.hpp"
-#include "comes_true.hpp"
+#include "eventually.hpp"
 #include "guest.hpp"
 #include "kernel_log.hpp"
 
@@ -91,22 +91,22 @@ bool is_all(std::span<const uint8_t> bytes, uint8_t value) {
 TEST_F(DmaengineController, CopiesFramesOfManySegments) {
   load_copies();
   Capturing capture("dmaengine", 8 * kPage);
-  ASSERT_EQ(capture.give(0, 3 * kPage + 8), 0);
-  ASSERT_EQ(capture.give(4 * kPage, 64), 0);
+  ASSERT_EQ(capture.enqueue(0, 3 * kPage + 8), 0);
+  ASSERT_EQ(capture.enqueue(4 * kPage, 64), 0);
   ASSERT_EQ(capture.start(), 0);
   for (uint64_t i = 0; i < 2; ++i)
-    EXPECT_EQ(frame_fault(capture.frame(capture.take()), i), "");
+    EXPECT_EQ(frame_fault(capture.frame(capture.dequeue()), i), "");
   EXPECT_EQ(capture.stop(), 0);
 }
 
 TEST_F(DmaengineController, CapturesFramesOfManySegments) {
   load_peripheral("frames");
   MarkedCapture capture(8);
-  ASSERT_EQ(capture.give(0, 3 * kPage), 0);
+  ASSERT_EQ(capture.enqueue(0, 3 * kPage), 0);
   ASSERT_EQ(capture.start(), 0);
-  ASSERT_EQ(capture.give(4 * kPage, kPage / 2), 0);
-  EXPECT_EQ(capture.take().out_result, static_cast<int>(3 * kPage));
-  EXPECT_EQ(capture.take().out_result, static_cast<int>(kPage / 2));
+  ASSERT_EQ(capture.enqueue(4 * kPage, kPage / 2), 0);
+  EXPECT_EQ(capture.dequeue().out_result, static_cast<int>(3 * kPage));
+  EXPECT_EQ(capture.dequeue().out_result, static_cast<int>(kPage / 2));
   for (uint8_t page = 0; page < 3; ++page)
     EXPECT_TRUE(is_all(capture.memory().subspan(page * kPage, kPage), page + 1));
   EXPECT_TRUE(is_all(capture.memory().subspan(4 * kPage, kPage / 2), 4));
@@ -118,16 +118,16 @@ TEST_F(DmaengineController, StopsWhatIsUnderWay) {
   load_peripheral("frames");
   MarkedCapture capture(4);
   controller_->set("hang", 1);
-  ASSERT_EQ(capture.give(0, 2 * kPage), 0);
+  ASSERT_EQ(capture.enqueue(0, 2 * kPage), 0);
   ASSERT_EQ(capture.start(), 0);
   EXPECT_EQ(controller_->get("issued"), 1);
   ASSERT_EQ(capture.stop(), 0);
-  EXPECT_EQ(capture.take().out_result, -ECANCELED);
+  EXPECT_EQ(capture.dequeue().out_result, -ECANCELED);
   EXPECT_EQ(controller_->get("issued"), 0);
   controller_->set("hang", 0);
   ASSERT_EQ(capture.start(), 0);
-  ASSERT_EQ(capture.give(0, kPage), 0);
-  EXPECT_EQ(capture.take().out_result, static_cast<int>(kPage));
+  ASSERT_EQ(capture.enqueue(0, kPage), 0);
+  EXPECT_EQ(capture.dequeue().out_result, static_cast<int>(kPage));
 }
 
 TEST_F(DmaengineController, FramesThatGoWrongComeBackWithEio) {
@@ -136,16 +136,16 @@ TEST_F(DmaengineController, FramesThatGoWrongComeBackWithEio) {
   ASSERT_EQ(capture.start(), 0);
   for (const char* fault : {"transfer_error", "submit_error"}) {
     controller_->set(fault, 1);
-    ASSERT_EQ(capture.give(0, kPage), 0);
-    EXPECT_EQ(capture.take().out_result, -EIO) << fault;
+    ASSERT_EQ(capture.enqueue(0, kPage), 0);
+    EXPECT_EQ(capture.dequeue().out_result, -EIO) << fault;
     controller_->set(fault, 0);
   }
   controller_->set("preparations", 0);
-  ASSERT_EQ(capture.give(0, kPage), 0);
-  EXPECT_EQ(capture.take().out_result, -EIO);
+  ASSERT_EQ(capture.enqueue(0, kPage), 0);
+  EXPECT_EQ(capture.dequeue().out_result, -EIO);
   controller_->set("preparations", -1);
-  ASSERT_EQ(capture.give(0, kPage), 0);
-  EXPECT_EQ(capture.take().out_result, static_cast<int>(kPage));
+  ASSERT_EQ(capture.enqueue(0, kPage), 0);
+  EXPECT_EQ(capture.dequeue().out_result, static_cast<int>(kPage));
 }
 
 TEST_F(DmaengineController, CopiesThatGoWrongComeBackWithEio) {
@@ -154,8 +154,8 @@ TEST_F(DmaengineController, CopiesThatGoWrongComeBackWithEio) {
   ASSERT_EQ(capture.start(), 0);
   const auto expect_failure = [&](const char* parameter, int fault, int none) {
     controller_->set(parameter, fault);
-    ASSERT_EQ(capture.give(0, 3 * kPage), 0);
-    EXPECT_EQ(capture.take().out_result, -EIO) << parameter;
+    ASSERT_EQ(capture.enqueue(0, 3 * kPage), 0);
+    EXPECT_EQ(capture.dequeue().out_result, -EIO) << parameter;
     controller_->set(parameter, none);
   };
   expect_failure("transfer_error", 1, 0);
@@ -163,8 +163,8 @@ TEST_F(DmaengineController, CopiesThatGoWrongComeBackWithEio) {
   // The first segments are copied.
   for (int preparations : {0, 1, 2})
     expect_failure("preparations", preparations, -1);
-  ASSERT_EQ(capture.give(0, 3 * kPage), 0);
-  EXPECT_EQ(frame_fault(capture.frame(capture.take()), 0), "");
+  ASSERT_EQ(capture.enqueue(0, 3 * kPage), 0);
+  EXPECT_EQ(frame_fault(capture.frame(capture.dequeue()), 0), "");
 }
 
 TEST_F(DmaengineController, RefusesAChannelThatCannotBeTerminated) {
@@ -182,11 +182,11 @@ TEST_F(DmaengineController, RefusesAPeripheralOnAChannelThatCannotBeTerminated) 
 TEST_F(DmaengineController, SubmitsWhatItHasPreparedAlsoIfItIsStopped) {
   load_copies("prepare_ms=300");
   Capturing capture("dmaengine", 4 * kPage);
-  ASSERT_EQ(capture.give(0, 2 * kPage), 0);
+  ASSERT_EQ(capture.enqueue(0, 2 * kPage), 0);
   ASSERT_EQ(capture.start(), 0);
-  ASSERT_TRUE(comes_true([this] { return controller_->get("preparing") == 1; }));
+  ASSERT_TRUE(eventually([this] { return controller_->get("preparing") == 1; }));
   ASSERT_EQ(capture.stop(), 0);
-  EXPECT_EQ(capture.take().out_result, -ECANCELED);
+  EXPECT_EQ(capture.dequeue().out_result, -ECANCELED);
   EXPECT_EQ(controller_->get("unsubmitted"), 0);
   EXPECT_EQ(controller_->get("issued"), 0);
 }
@@ -198,11 +198,11 @@ TEST_F(DmaengineController, AFrameThatIsTooShortComesBackWithEio) {
   controller_->set("packet", 100);
   ASSERT_EQ(capture.start(), 0);
   for (const uint32_t length : {2 * kPage, kPage, size_t{104}}) {
-    ASSERT_EQ(capture.give(0, length), 0);
-    EXPECT_EQ(capture.take().out_result, -EIO) << length;
+    ASSERT_EQ(capture.enqueue(0, length), 0);
+    EXPECT_EQ(capture.dequeue().out_result, -EIO) << length;
   }
-  ASSERT_EQ(capture.give(0, 100), 0);
-  EXPECT_EQ(capture.take().out_result, 100);
+  ASSERT_EQ(capture.enqueue(0, 100), 0);
+  EXPECT_EQ(capture.dequeue().out_result, 100);
 }
 
 TEST_F(DmaengineController, PacketsLieInOneSegmentAndHaveTheirLength) {
@@ -210,12 +210,12 @@ TEST_F(DmaengineController, PacketsLieInOneSegmentAndHaveTheirLength) {
   MarkedCapture capture(4);
   EXPECT_EQ(info(capture.device()).out_max_segments, 1U);
   ASSERT_EQ(capture.start(), 0);
-  EXPECT_EQ(capture.give(0, 2 * kPage), EINVAL);
+  EXPECT_EQ(capture.enqueue(0, 2 * kPage), EINVAL);
   for (const size_t length : {size_t{100}, size_t{1}, kPage}) {
     std::ranges::fill(capture.memory(), kUnwritten);
     controller_->set("packet", static_cast<int>(length));
-    ASSERT_EQ(capture.give(0, kPage), 0);
-    const dmawire_take taken = capture.take();
+    ASSERT_EQ(capture.enqueue(0, kPage), 0);
+    const dmawire_dequeue taken = capture.dequeue();
     EXPECT_EQ(taken.out_result, static_cast<int>(length));
     EXPECT_TRUE(
         is_all(capture.memory().first(length), static_cast<uint8_t>(taken.out_sequence + 1)));
@@ -244,18 +244,18 @@ TEST_F(DmaengineController, ACopyThatHangsFailsTheDeviceUntilTheNextStart) {
   load_copies();
   Capturing capture("dmaengine", 4 * kPage);
   controller_->set("hang", 1);
-  ASSERT_EQ(capture.give(0, 2 * kPage), 0);
-  ASSERT_EQ(capture.give(2 * kPage, 2 * kPage), 0);
+  ASSERT_EQ(capture.enqueue(0, 2 * kPage), 0);
+  ASSERT_EQ(capture.enqueue(2 * kPage, 2 * kPage), 0);
   ASSERT_EQ(capture.start(), 0);
-  EXPECT_EQ(capture.take().out_result, -EIO);
-  EXPECT_EQ(capture.take().out_result, -EIO);
+  EXPECT_EQ(capture.dequeue().out_result, -EIO);
+  EXPECT_EQ(capture.dequeue().out_result, -EIO);
   EXPECT_EQ(controller_->get("issued"), 0) << "what has come back is not written any more";
-  EXPECT_EQ(capture.give(0, kPage), EIO);
+  EXPECT_EQ(capture.enqueue(0, kPage), EIO);
 
   controller_->set("hang", 0);
   ASSERT_EQ(capture.start(), 0);
-  ASSERT_EQ(capture.give(0, 2 * kPage), 0);
-  EXPECT_EQ(frame_fault(capture.frame(capture.take()), 0), "");
+  ASSERT_EQ(capture.enqueue(0, 2 * kPage), 0);
+  EXPECT_EQ(frame_fault(capture.frame(capture.dequeue()), 0), "");
 }
 
 /// A controller that goes on and cannot be stopped, for the time being.
@@ -264,9 +264,9 @@ class DmaengineWedged : public DmaengineController {
   void begin(MarkedCapture& capture) {
     controller_->set("hang", 1);
     controller_->set("terminate_error", EBUSY);
-    ASSERT_EQ(capture.give(0, 2 * kPage), 0);
+    ASSERT_EQ(capture.enqueue(0, 2 * kPage), 0);
     ASSERT_EQ(capture.start(), 0);
-    ASSERT_TRUE(comes_true([this] { return controller_->get("issued") == 1; }));
+    ASSERT_TRUE(eventually([this] { return controller_->get("issued") == 1; }));
   }
 
   void TearDown() override {
@@ -287,10 +287,10 @@ TEST_F(DmaengineWedged, KeepsItsMemoryUntilItCanBeStopped) {
   ASSERT_NO_FATAL_FAILURE(begin(capture));
   EXPECT_EQ(capture.stop(), EIO);
   EXPECT_TRUE(log_.says(DmaController::channel() + " cannot be stopped"));
-  EXPECT_EQ(capture.take().out_result, -EIO);
+  EXPECT_EQ(capture.dequeue().out_result, -EIO);
   EXPECT_EQ(capture.status().out_running, 0U);
 
-  EXPECT_EQ(capture.give(4 * kPage, kPage), EIO);
+  EXPECT_EQ(capture.enqueue(4 * kPage, kPage), EIO);
   EXPECT_EQ(capture.start(), EIO);
   EXPECT_EQ(capture.stop(), EIO);
   EXPECT_EQ(capture.detach(), EBUSY);
@@ -301,9 +301,9 @@ TEST_F(DmaengineWedged, KeepsItsMemoryUntilItCanBeStopped) {
   EXPECT_EQ(controller_->get("issued"), 0);
   controller_->set("hang", 0);
   EXPECT_TRUE(is_all(capture.memory(), kUnwritten));
-  ASSERT_EQ(capture.give(0, 2 * kPage), 0);
+  ASSERT_EQ(capture.enqueue(0, 2 * kPage), 0);
   ASSERT_EQ(capture.start(), 0);
-  EXPECT_EQ(capture.take().out_result, static_cast<int>(2 * kPage));
+  EXPECT_EQ(capture.dequeue().out_result, static_cast<int>(2 * kPage));
   EXPECT_EQ(capture.stop(), 0);
   EXPECT_EQ(capture.detach(), 0);
 }
@@ -320,17 +320,17 @@ TEST_F(DmaengineWedged, KeepsItsMemoryWhenItsOwnerIsGone) {
 
   // The memory is still allocated; the late callback completes no transfer twice.
   controller_->set("hang", 0);
-  EXPECT_TRUE(comes_true([this] { return controller_->get("issued") == 0; }));
+  EXPECT_TRUE(eventually([this] { return controller_->get("issued") == 0; }));
   MarkedCapture next(4);
   EXPECT_EQ(next.start(), EIO);
-  EXPECT_EQ(next.give(0, kPage), EIO);
+  EXPECT_EQ(next.enqueue(0, kPage), EIO);
   EXPECT_EQ(module_info().out_buffers, buffers + 2);
 
   controller_->set("terminate_error", 0);
   ASSERT_EQ(next.start(), 0);
-  EXPECT_TRUE(comes_true([&] { return module_info().out_buffers == buffers + 1; }));
-  ASSERT_EQ(next.give(0, kPage), 0);
-  EXPECT_EQ(next.take().out_result, static_cast<int>(kPage));
+  EXPECT_TRUE(eventually([&] { return module_info().out_buffers == buffers + 1; }));
+  ASSERT_EQ(next.enqueue(0, kPage), 0);
+  EXPECT_EQ(next.dequeue().out_result, static_cast<int>(kPage));
 }
 
 TEST_F(DmaengineWedged, KeepsWhatACopyWritesTo) {
@@ -339,7 +339,7 @@ TEST_F(DmaengineWedged, KeepsWhatACopyWritesTo) {
   {
     MarkedCapture capture(8);
     ASSERT_NO_FATAL_FAILURE(begin(capture));
-    EXPECT_EQ(capture.take().out_result, -EIO) << "after a time-out";
+    EXPECT_EQ(capture.dequeue().out_result, -EIO) << "after a time-out";
     EXPECT_EQ(capture.start(), EIO);
   }
   EXPECT_EQ(module_info().out_buffers, buffers + 1);
@@ -349,8 +349,8 @@ TEST_F(DmaengineWedged, KeepsWhatACopyWritesTo) {
   MarkedCapture next(4);
   controller_->set("hang", 0);
   ASSERT_EQ(next.start(), 0);
-  ASSERT_EQ(next.give(0, kPage), 0);
-  EXPECT_EQ(frame_fault(next.frame(next.take()), 0), "");
+  ASSERT_EQ(next.enqueue(0, kPage), 0);
+  EXPECT_EQ(frame_fault(next.frame(next.dequeue()), 0), "");
 }
 
 }  // namespace

@@ -106,9 +106,9 @@ TEST_F(Drm, SeesTheFramesOfADevice) {
   const DrmDevice device{node_};
   const DrmDevice::Handle handle =
       device.import(Buffer{UniqueFd{dup(capturing.buffer())}, kMiB, Buffer::Kind::dma_buf});
-  ASSERT_EQ(capturing.give(0, kMiB), 0);
+  ASSERT_EQ(capturing.enqueue(0, kMiB), 0);
   ASSERT_EQ(capturing.start(), 0);
-  const dmawire_take taken = capturing.take();
+  const dmawire_dequeue taken = capturing.dequeue();
   EXPECT_EQ(capturing.stop(), 0);
   const Buffer seen = handle.to_buffer();
   const Mapping mapping = seen.map();
@@ -191,10 +191,10 @@ class DrmFencedCapture : public DrmFence {
 
 TEST_F(DrmFencedCapture, IsSeenThroughTheHandle) {
   ASSERT_EQ(queue_.start(1), 0);
-  ASSERT_EQ(queue_.give(index_, 0, frame), 0);
+  ASSERT_EQ(queue_.enqueue(index_, 0, frame), 0);
   EXPECT_EQ(VgemFence(card_, handle_.number(), VgemFence::Access::kRead).error(), EBUSY)
       << "the device may write to it";
-  (void)queue_.take();
+  (void)queue_.dequeue();
   EXPECT_EQ(events_of(buffer_.get(), POLLIN, 10'000), POLLIN);
   EXPECT_EQ(VgemFence(card_, handle_.number(), VgemFence::Access::kRead).error(), 0)
       << "it is done";
@@ -204,29 +204,29 @@ TEST_F(DrmFencedCapture, WaitsForAReaderWithoutBlockingGive) {
   ASSERT_EQ(queue_.start(), 0);
   VgemFence fence(card_, handle_.number(), VgemFence::Access::kRead);
   ASSERT_EQ(fence.error(), 0);
-  ASSERT_EQ(queue_.give(index_, 0, frame), 0) << "it does not wait itself";
+  ASSERT_EQ(queue_.enqueue(index_, 0, frame), 0) << "it does not wait itself";
   pollfd file{.fd = device_.get(), .events = POLLIN, .revents = 0};
   EXPECT_EQ(poll(&file, 1, 200), 0) << "the reader is not done";
   fence.signal();
-  EXPECT_EQ(queue_.take().out_result, static_cast<int32_t>(frame));
+  EXPECT_EQ(queue_.dequeue().out_result, static_cast<int32_t>(frame));
 }
 
 TEST_F(DrmFencedCapture, CanBeStoppedWhileItWaitsForAReader) {
   ASSERT_EQ(queue_.start(), 0);
   VgemFence fence(card_, handle_.number(), VgemFence::Access::kRead);
   ASSERT_EQ(fence.error(), 0);
-  ASSERT_EQ(queue_.give(index_, 0, frame), 0);
+  ASSERT_EQ(queue_.enqueue(index_, 0, frame), 0);
   ASSERT_EQ(queue_.stop(), 0);
-  EXPECT_EQ(queue_.take().out_result, -ECANCELED);
+  EXPECT_EQ(queue_.dequeue().out_result, -ECANCELED);
   EXPECT_EQ(queue_.detach(index_), 0);
 }
 
 TEST_F(DrmFencedCapture, ItsOwnFencesDoNotKeepItWaiting) {
   ASSERT_EQ(queue_.start(), 0);
   for (uint32_t i = 0; i < 4; ++i)
-    ASSERT_EQ(queue_.give(index_, uint64_t{i} * frame, frame), 0);
+    ASSERT_EQ(queue_.enqueue(index_, uint64_t{i} * frame, frame), 0);
   for (uint32_t i = 0; i < 4; ++i)
-    EXPECT_EQ(queue_.take().out_result, static_cast<int32_t>(frame));
+    EXPECT_EQ(queue_.dequeue().out_result, static_cast<int32_t>(frame));
 }
 
 TEST_F(DrmFencedCapture, WithoutTheFlagReadersAreNotWaitedFor) {
@@ -235,8 +235,8 @@ TEST_F(DrmFencedCapture, WithoutTheFlagReadersAreNotWaitedFor) {
   ASSERT_EQ(queue_.start(), 0);
   VgemFence fence(card_, handle_.number(), VgemFence::Access::kRead);
   ASSERT_EQ(fence.error(), 0);
-  ASSERT_EQ(queue_.give(index_, 0, frame), 0);
-  EXPECT_EQ(queue_.take().out_result, static_cast<int32_t>(frame));
+  ASSERT_EQ(queue_.enqueue(index_, 0, frame), 0);
+  EXPECT_EQ(queue_.dequeue().out_result, static_cast<int32_t>(frame));
 }
 
 }  // namespace

@@ -22,13 +22,13 @@
 
 #include "abi.hpp"
 #include "cards.hpp"
-#include "comes_true.hpp"
+#include "eventually.hpp"
 #include "guest.hpp"
-#include "holdings.hpp"
 #include "loopback.hpp"
 #include "mapped.hpp"
 #include "process.hpp"
 #include "pulled_cable.hpp"
+#include "resource_snapshot.hpp"
 #include "slot_ring.hpp"
 #include "transfer.hpp"
 
@@ -93,7 +93,7 @@ class Ending : public testing::TestWithParam<By> {
 INSTANTIATE_TEST_SUITE_P(Every, Ending, testing::ValuesIn(every_way), name_of_way);
 
 TEST_P(Ending, EveryOrderOfClosingDeliversAndLeavesNothing) {
-  const Holdings before = Holdings::now();
+  const ResourceSnapshot before = ResourceSnapshot::now();
   std::array<unsigned, 5> order;
   std::iota(order.begin(), order.end(), 0U);
   do {
@@ -188,7 +188,7 @@ class Forked {
   /// Until it has become a reader: then it has read something.
   void await_reader() {
     EXPECT_EQ(write(go_.get(), "x", 1), 1);
-    EXPECT_TRUE(comes_true([this] {
+    EXPECT_TRUE(eventually([this] {
       int unread = 1;
       ioctl(go_.get(), FIONREAD, &unread);
       return unread == 0;

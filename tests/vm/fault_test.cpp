@@ -11,7 +11,7 @@
 
 #include "abi.hpp"
 #include "bad_card.hpp"
-#include "comes_true.hpp"
+#include "eventually.hpp"
 #include "guest.hpp"
 #include "process.hpp"
 #include "transfer.hpp"
@@ -63,13 +63,13 @@ TEST_P(FaultyPath, ASenderKilledWithSendsInFlightLeavesNothing) {
                    {.netns = "src", .input = source.get()}};
     UniqueFd connection = accept_stream(listener.get());
     std::this_thread::sleep_for(300ms);  // nobody reads: until every buffer is full
-    EXPECT_TRUE(comes_true([] { return module_info().out_buffers > 0; }));
+    EXPECT_TRUE(eventually([] { return module_info().out_buffers > 0; }));
     sender.kill();
     EXPECT_EQ(sender.wait(10s).status, 128 + SIGKILL);
     // Its last packets wait for the receiver, and hold what they were sent from, until it goes.
     connection.reset();
   }
-  EXPECT_TRUE(comes_true([] { return module_info().out_buffers == 0; }));
+  EXPECT_TRUE(eventually([] { return module_info().out_buffers == 0; }));
   EXPECT_EQ(module_info().out_bytes, 0u);
   expect_reloads();
 }

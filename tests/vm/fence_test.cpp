@@ -16,7 +16,7 @@
 #include "abi.hpp"
 #include "capture_queue.hpp"
 #include "capturing.hpp"
-#include "comes_true.hpp"
+#include "eventually.hpp"
 #include "guest.hpp"
 #include "slot_ring.hpp"
 
@@ -34,7 +34,9 @@ class FencedQueue {
     EXPECT_EQ(queue_.attach(buffer_.get(), &index_, flags), 0);
   }
 
-  int give(uint32_t number) const { return queue_.give(index_, uint64_t{number} * frame, frame); }
+  int enqueue(uint32_t number) const {
+    return queue_.enqueue(index_, uint64_t{number} * frame, frame);
+  }
   [[nodiscard]] const CaptureQueue& queue() const { return queue_; }
   [[nodiscard]] int device() const { return device_.get(); }
   [[nodiscard]] uint32_t index() const { return index_; }
@@ -76,14 +78,14 @@ int status_of(const UniqueFd& fence) {
 TEST(Fences, AreNotMadeUnlessAskedFor) {
   const FencedQueue capture{open_device(), 0};
   ASSERT_EQ(capture.queue().start(1), 0);
-  ASSERT_EQ(capture.give(0), 0);
+  ASSERT_EQ(capture.enqueue(0), 0);
   EXPECT_FALSE(capture.is_being_written());
 }
 
 TEST(Fences, AreMadeWhenTheDeviceGetsTheRange) {
   const FencedQueue capture{open_device()};
   for (uint32_t i = 0; i < frames; ++i)
-    ASSERT_EQ(capture.give(i), 0);
+    ASSERT_EQ(capture.enqueue(i), 0);
   EXPECT_FALSE(capture.is_being_written()) << "only user space can go on";
   ASSERT_EQ(capture.queue().start(2), 0);
   EXPECT_TRUE(capture.is_being_written());
@@ -91,7 +93,7 @@ TEST(Fences, AreMadeWhenTheDeviceGetsTheRange) {
   EXPECT_EQ(status_of(fence), 0);
   EXPECT_TRUE(signals(fence));
   EXPECT_EQ(status_of(fence), 1);
-  EXPECT_EQ(capture.queue().status().out_given, 0U) << "they signal in order";
+  EXPECT_EQ(capture.queue().status().out_queued, 0U) << "they signal in order";
   EXPECT_FALSE(capture.is_being_written());
 }
 
@@ -99,15 +101,15 @@ TEST(Fences, SignalWithoutUserSpaceTakingAnything) {
   const FencedQueue capture{open_device()};
   ASSERT_EQ(capture.queue().start(), 0);
   for (uint32_t i = 0; i < frames; ++i)
-    ASSERT_EQ(capture.give(i), 0);
+    ASSERT_EQ(capture.enqueue(i), 0);
   EXPECT_TRUE(signals(capture.fence()));
 }
 
 TEST(Fences, CarryEcanceledWhenTheDeviceIsStopped) {
   const FencedQueue capture{open_device()};
   ASSERT_EQ(capture.queue().start(1), 0);
-  ASSERT_EQ(capture.give(0), 0);
-  ASSERT_EQ(capture.give(1), 0);
+  ASSERT_EQ(capture.enqueue(0), 0);
+  ASSERT_EQ(capture.enqueue(1), 0);
   const UniqueFd fence = capture.fence();
   ASSERT_EQ(capture.queue().stop(), 0);
   EXPECT_TRUE(signals(fence, 0));
@@ -117,7 +119,7 @@ TEST(Fences, CarryEcanceledWhenTheDeviceIsStopped) {
 TEST(Fences, OutliveTheDmaBufAndTheDevice) {
   FencedQueue capture{open_device()};
   ASSERT_EQ(capture.queue().start(1), 0);
-  ASSERT_EQ(capture.give(0), 0);
+  ASSERT_EQ(capture.enqueue(0), 0);
   const UniqueFd fence = capture.fence();
   capture.close();
   EXPECT_TRUE(signals(fence)) << "the end of the file stops the device";
@@ -135,9 +137,9 @@ TEST(Fences, AreOfRequestsOfARingToo) {
     io_uring_prep_rw(IORING_OP_URING_CMD, sqe, capture.device(), &request, 0, 0);
     sqe->cmd_op = DMAWIRE_URING_CMD_CAPTURE;
   });
-  EXPECT_TRUE(comes_true([&] { return capture.is_being_written(); }));
+  EXPECT_TRUE(eventually([&] { return capture.is_being_written(); }));
   EXPECT_EQ(ring.next_result(), static_cast<int>(frame));
-  EXPECT_TRUE(comes_true([&] { return !capture.is_being_written(); }));
+  EXPECT_TRUE(eventually([&] { return !capture.is_being_written(); }));
 }
 
 TEST(Fences, AreRefusedByADeviceThatStatesNoTime) {
@@ -153,34 +155,34 @@ TEST(Fences, OfADeviceThatHangsCarryEtimedoutOnceItIsStopped) {
   const DriverModule driver{"dmawire_broken", "fault=hang interval=300"};
   const FencedQueue capture{open_driver("broken")};
   ASSERT_EQ(capture.queue().start(), 0);
-  ASSERT_EQ(capture.give(0), 0);
+  ASSERT_EQ(capture.enqueue(0), 0);
   const UniqueFd fence = capture.fence();
   EXPECT_TRUE(signals(fence, 60'000)) << "nothing else ends it";
   EXPECT_EQ(status_of(fence), -ETIMEDOUT);
   EXPECT_EQ(capture.queue().status().out_running, 0U) << "it was stopped before";
-  EXPECT_EQ(capture.queue().take().out_result, -EIO);
-  EXPECT_EQ(capture.give(0), EIO);
+  EXPECT_EQ(capture.queue().dequeue().out_result, -EIO);
+  EXPECT_EQ(capture.enqueue(0), EIO);
   ASSERT_EQ(capture.queue().start(), 0);
-  EXPECT_EQ(capture.give(0), 0);
+  EXPECT_EQ(capture.enqueue(0), 0);
 }
 
 TEST(Fences, OfADeviceThatIsGoneCarryEnodev) {
   const DriverModule driver{"dmawire_broken", "fault=hang interval=60000"};
   const FencedQueue capture{open_driver("broken")};
   ASSERT_EQ(capture.queue().start(), 0);
-  ASSERT_EQ(capture.give(0), 0);
+  ASSERT_EQ(capture.enqueue(0), 0);
   const UniqueFd fence = capture.fence();
   ASSERT_TRUE(write_text("/sys/module/dmawire_broken/parameters/registered", "N"));
   EXPECT_TRUE(signals(fence, 0));
   EXPECT_EQ(status_of(fence), -ENODEV);
-  EXPECT_EQ(capture.queue().take().out_result, -ENODEV);
+  EXPECT_EQ(capture.queue().dequeue().out_result, -ENODEV);
 }
 
 TEST(Fences, OfADeviceThatFailsCarryEio) {
   const DriverModule driver{"dmawire_broken", "fault=too_long interval=60000"};
   const FencedQueue capture{open_driver("broken")};
   ASSERT_EQ(capture.queue().start(), 0);
-  ASSERT_EQ(capture.give(0), 0);
+  ASSERT_EQ(capture.enqueue(0), 0);
   const UniqueFd fence = capture.fence();
   EXPECT_TRUE(signals(fence));
   EXPECT_EQ(status_of(fence), -EIO);

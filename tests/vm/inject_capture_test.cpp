@@ -97,19 +97,19 @@ class InjectCapture : public Inject {
       return;
     // The fence of what was last given stays with the buffer, and holds the module.
     make_attached();
-    EXPECT_EQ(give(), 0);
+    EXPECT_EQ(enqueue(), 0);
     take_back(true);
     detach();
   }
 
   void make_attached() { ASSERT_EQ(queue_.attach(buffer_.get(), &index_), 0); }
-  int give() { return queue_.give(index_, 0, frame); }
+  int enqueue() { return queue_.enqueue(index_, 0, frame); }
   /// What is given comes back, once; then the queue is as it was.
   void take_back(bool given) {
     EXPECT_EQ(queue_.stop(), 0);
-    dmawire_take taken;
-    EXPECT_EQ(queue_.take(&taken), given ? 0 : ECANCELED);
-    EXPECT_EQ(queue_.status().out_given, 0U);
+    dmawire_dequeue taken;
+    EXPECT_EQ(queue_.dequeue(&taken), given ? 0 : ECANCELED);
+    EXPECT_EQ(queue_.status().out_queued, 0U);
   }
   void detach() { EXPECT_EQ(queue_.detach(index_), 0); }
 
@@ -158,7 +158,7 @@ TEST_F(InjectCapture, Stop) {
              [&] {
                make_attached();
                ASSERT_EQ(queue_.start(1), 0);
-               ASSERT_EQ(give(), 0);
+               ASSERT_EQ(enqueue(), 0);
              },
          .call = [&] { return queue_.stop(); },
          .settle =
@@ -169,9 +169,9 @@ TEST_F(InjectCapture, Stop) {
 }
 
 TEST_F(InjectCapture, Give) {
-  sweep("GIVE", {ENOMEM, EFAULT},
+  sweep("ENQUEUE", {ENOMEM, EFAULT},
         {.prepare = [&] { make_attached(); },
-         .call = [&] { return give(); },
+         .call = [&] { return enqueue(); },
          .settle =
              [&](int error) {
                take_back(error == 0);
@@ -180,20 +180,21 @@ TEST_F(InjectCapture, Give) {
 }
 
 TEST_F(InjectCapture, Take) {
-  dmawire_take taken;
-  sweep("TAKE", {EFAULT},
-        {.prepare =
-             [&] {
-               make_attached();
-               ASSERT_EQ(give(), 0);
-               ASSERT_EQ(queue_.stop(), 0);
-             },
-         .call = [&] { return queue_.take(&taken); },
-         .settle =
-             [&](int) {
-               (void)queue_.take(&taken);  // where the struct could not be read it is still there
-               detach();
-             }});
+  dmawire_dequeue taken;
+  sweep(
+      "DEQUEUE", {EFAULT},
+      {.prepare =
+           [&] {
+             make_attached();
+             ASSERT_EQ(enqueue(), 0);
+             ASSERT_EQ(queue_.stop(), 0);
+           },
+       .call = [&] { return queue_.dequeue(&taken); },
+       .settle =
+           [&](int) {
+             (void)queue_.dequeue(&taken);  // where the struct could not be read it is still there
+             detach();
+           }});
 }
 
 TEST_F(InjectCapture, Status) {
@@ -232,7 +233,7 @@ TEST_F(InjectCapture, AsARequestOfIoUring) {
                  EXPECT_TRUE(result == ECANCELED || result == ENOMEM || result == EFAULT)
                      << strerrorname_np(result);
                }
-               EXPECT_EQ(queue_.status().out_given, 0U);
+               EXPECT_EQ(queue_.status().out_queued, 0U);
                ring.reset();
                detach();
              }});

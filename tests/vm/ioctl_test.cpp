@@ -18,8 +18,8 @@
 
 #include "abi.hpp"
 #include "guest.hpp"
-#include "holdings.hpp"
 #include "mapped.hpp"
+#include "resource_snapshot.hpp"
 
 namespace dmawire::test {
 namespace {
@@ -83,8 +83,8 @@ const Command kInTheirTime[] = {
     {"Detach", DMAWIRE_IOC_DETACH, DMAWIRE_DETACH_SIZE_V1, sized<dmawire_detach>, 0, 0},
     {"Start", DMAWIRE_IOC_START, DMAWIRE_START_SIZE_V1, sized<dmawire_start>, 0, 0},
     {"Stop", DMAWIRE_IOC_STOP, DMAWIRE_STOP_SIZE_V1, sized<dmawire_stop>, 0, 0},
-    {"Give", DMAWIRE_IOC_GIVE, DMAWIRE_GIVE_SIZE_V1, sized<dmawire_give>, 0, 0},
-    {"Take", DMAWIRE_IOC_TAKE, DMAWIRE_TAKE_SIZE_V1, sized<dmawire_take>, 0, 0},
+    {"Give", DMAWIRE_IOC_ENQUEUE, DMAWIRE_ENQUEUE_SIZE_V1, sized<dmawire_enqueue>, 0, 0},
+    {"Take", DMAWIRE_IOC_DEQUEUE, DMAWIRE_DEQUEUE_SIZE_V1, sized<dmawire_dequeue>, 0, 0},
     {"Sync", DMAWIRE_IOC_SYNC, DMAWIRE_SYNC_SIZE_V1, sized<dmawire_sync>, 0, 0},
 };
 

@@ -27,7 +27,7 @@
 
 #include "abi.hpp"
 #include "cards.hpp"
-#include "comes_true.hpp"
+#include "eventually.hpp"
 #include "guest.hpp"
 #include "leak_check.hpp"
 #include "loopback.hpp"
@@ -352,12 +352,12 @@ class Kill : public testing::Test {
   }
 
   void await_acts(unsigned count) const {
-    EXPECT_TRUE(comes_true([&] { return progress_->acts >= count; }))
+    EXPECT_TRUE(eventually([&] { return progress_->acts >= count; }))
         << "the worker does not get on";
   }
 
   void expect_nothing_left() {
-    ASSERT_TRUE(comes_true([] { return module_info().out_buffers == 0; }));
+    ASSERT_TRUE(eventually([] { return module_info().out_buffers == 0; }));
     ASSERT_EQ(module_info().out_bytes, 0U);
     expect_reloads();
   }

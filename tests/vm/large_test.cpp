@@ -199,7 +199,7 @@ TEST(Gigabyte, OnOneHugePageIsExportedInNoTimeBesideSmallOnes) {
 
 TEST(Gigabyte, OfAProcessIsPinnedAsFastAsTheKernelPins) {
   constexpr size_t length = 1024 * kMiB;
-  if (kernel_watches())
+  if (is_debug_kernel())
     GTEST_SKIP() << "a kernel that watches spends its time on that";
   if (meminfo("MemAvailable") < length + 512 * kMiB)
     GTEST_SKIP() << "this guest has no GiB to spare; machine large has";

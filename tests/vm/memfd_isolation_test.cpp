@@ -321,9 +321,9 @@ TEST_P(ReservedMemfd, KeepsWhatADeviceWroteWhenItIsMapped) {
   const CaptureQueue queue{device_.get()};
   uint32_t index = 0;
   ASSERT_EQ(queue.attach(buffer_.get(), &index), 0);
-  ASSERT_EQ(queue.give(index, kPage, 3 * kPage), 0);
+  ASSERT_EQ(queue.enqueue(index, kPage, 3 * kPage), 0);
   ASSERT_EQ(queue.start(), 0);
-  EXPECT_EQ(queue.take().out_result, static_cast<int>(3 * kPage));
+  EXPECT_EQ(queue.dequeue().out_result, static_cast<int>(3 * kPage));
   EXPECT_EQ(queue.stop(), 0);
   EXPECT_EQ(queue.detach(index), 0);
 

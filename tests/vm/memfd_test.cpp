@@ -96,9 +96,9 @@ TEST_P(MemfdOfPages, TakeFramesOfADevice) {
   const CaptureQueue queue{device_.get()};
   uint32_t index = 0;
   ASSERT_EQ(queue.attach(buffer.get(), &index), 0);
-  ASSERT_EQ(queue.give(index, kPage, 3 * kPage), 0);
+  ASSERT_EQ(queue.enqueue(index, kPage, 3 * kPage), 0);
   ASSERT_EQ(queue.start(), 0);
-  EXPECT_EQ(queue.take().out_result, static_cast<int>(3 * kPage));
+  EXPECT_EQ(queue.dequeue().out_result, static_cast<int>(3 * kPage));
   EXPECT_EQ(queue.stop(), 0);
   EXPECT_EQ(queue.detach(index), 0);
   const AlignedMapping file = map(memfd_);
@@ -153,9 +153,9 @@ TEST_P(MemfdOfPages, KeepWhatADeviceWroteWhenTheBufferIsGone) {
   const CaptureQueue queue{device_.get()};
   uint32_t index = 0;
   ASSERT_EQ(queue.attach(buffer.get(), &index), 0);
-  ASSERT_EQ(queue.give(index, 0, kPage), 0);
+  ASSERT_EQ(queue.enqueue(index, 0, kPage), 0);
   ASSERT_EQ(queue.start(), 0);
-  EXPECT_EQ(queue.take().out_result, static_cast<int>(kPage));
+  EXPECT_EQ(queue.dequeue().out_result, static_cast<int>(kPage));
   EXPECT_EQ(queue.stop(), 0);
   EXPECT_EQ(queue.detach(index), 0);
   buffer.reset();

@@ -91,7 +91,7 @@ TEST_F(Ownership, AnAttachmentHasNoIndexUntilItIsTold) {
     int error = -1;
     std::jthread attaching{[&] { error = call(device_.get(), DMAWIRE_IOC_ATTACH, request); }};
     ASSERT_TRUE(page.is_written());
-    EXPECT_EQ(queue_.give(0, 0, kPage), EINVAL);
+    EXPECT_EQ(queue_.enqueue(0, 0, kPage), EINVAL);
     EXPECT_EQ(queue_.detach(0), EINVAL);
     const UniqueFd other = create_buffer(device_.get(), kPage);
     uint32_t index = 0;
@@ -103,14 +103,14 @@ TEST_F(Ownership, AnAttachmentHasNoIndexUntilItIsTold) {
       page.let_it();
     attaching.join();
     EXPECT_EQ(error, refused ? EFAULT : 0);
-    EXPECT_EQ(queue_.give(0, 0, kPage), refused ? EINVAL : 0);
+    EXPECT_EQ(queue_.enqueue(0, 0, kPage), refused ? EINVAL : 0);
     ASSERT_EQ(queue_.stop(), 0);
     EXPECT_EQ(queue_.detach(0), refused ? EINVAL : 0);
-    EXPECT_EQ(queue_.give(1, 0, kPage), 0) << "the other attachment is as it was";
+    EXPECT_EQ(queue_.enqueue(1, 0, kPage), 0) << "the other attachment is as it was";
     ASSERT_EQ(queue_.stop(), 0);
     EXPECT_EQ(queue_.detach(1), 0);
-    dmawire_take taken;
-    while (queue_.take(&taken) == 0)
+    dmawire_dequeue taken;
+    while (queue_.dequeue(&taken) == 0)
       ;
   }
 }
@@ -133,7 +133,7 @@ TEST_F(Ownership, AnotherFilesCreateDoesNotStallGive) {
     length_of_create = std::chrono::steady_clock::now() - begin;
   }
 
-  // GIVE is called during CREATE, which allocates and clears for many times as long.
+  // ENQUEUE is called during CREATE, which allocates and clears for many times as long.
   // Where it ended meanwhile, that was not seen: again.
   bool was_inside = false;
   for (int i = 0; i < 20 && !was_inside; ++i) {
@@ -143,13 +143,13 @@ TEST_F(Ownership, AnotherFilesCreateDoesNotStallGive) {
       is_creating = false;
     }};
     std::this_thread::sleep_for(length_of_create / 4);
-    EXPECT_EQ(capture.give(0, kPage), 0);
-    // A GIVE that waits for CREATE returns a moment before CREATE does.
+    EXPECT_EQ(capture.enqueue(0, kPage), 0);
+    // A ENQUEUE that waits for CREATE returns a moment before CREATE does.
     std::this_thread::sleep_for(length_of_create / 4);
     was_inside = is_creating;
     creating.join();
     EXPECT_EQ(capture.stop(), 0);
-    capture.take();
+    capture.dequeue();
   }
   EXPECT_TRUE(was_inside);
 }
@@ -157,21 +157,21 @@ TEST_F(Ownership, AnotherFilesCreateDoesNotStallGive) {
 TEST_F(Ownership, AStrangersStopChangesNothing) {
   uint32_t index = 0;
   ASSERT_EQ(queue_.attach(buffer_.get(), &index), 0);
-  ASSERT_EQ(queue_.give(index, 0, kPage), 0);
+  ASSERT_EQ(queue_.enqueue(index, 0, kPage), 0);
   ASSERT_EQ(queue_.start(1), 0);
   const UniqueFd other = open_device();
   const CaptureQueue stranger{other.get()};
   EXPECT_EQ(stranger.stop(), EBUSY);
   EXPECT_EQ(stranger.start(), EBUSY);
-  EXPECT_EQ(stranger.give(index, kPage, kPage), EBUSY);
+  EXPECT_EQ(stranger.enqueue(index, kPage, kPage), EBUSY);
   EXPECT_EQ(stranger.detach(index), EBUSY);
-  dmawire_take taken;
-  EXPECT_EQ(stranger.take(&taken), EBUSY);
+  dmawire_dequeue taken;
+  EXPECT_EQ(stranger.dequeue(&taken), EBUSY);
   pollfd files[] = {{.fd = device_.get(), .events = POLLIN, .revents = 0},
                     {.fd = other.get(), .events = POLLIN, .revents = 0}};
   EXPECT_EQ(poll(files, 2, 60'000), 1) << "only the owner has something to take";
   EXPECT_EQ(files[1].revents, 0);
-  EXPECT_EQ(queue_.take().out_result, static_cast<int>(kPage));
+  EXPECT_EQ(queue_.dequeue().out_result, static_cast<int>(kPage));
 }
 
 TEST_F(Ownership, AFileThatIsOpenForReadingOnlyAsksAndFillsSlots) {
@@ -179,7 +179,7 @@ TEST_F(Ownership, AFileThatIsOpenForReadingOnlyAsksAndFillsSlots) {
   const UniqueFd reader{open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   ASSERT_TRUE(reader.valid());
   EXPECT_NE(info(reader.get()).out_backings, 0U);
-  EXPECT_EQ(CaptureQueue{reader.get()}.status().out_given, 0U);
+  EXPECT_EQ(CaptureQueue{reader.get()}.status().out_queued, 0U);
   dmawire_query query{.size = sizeof(query), .fd = buffer_.get()};
   EXPECT_EQ(call(reader.get(), DMAWIRE_IOC_QUERY, &query), 0);
   if (has_direct()) {
@@ -195,11 +195,11 @@ TEST_F(Ownership, AFileThatIsOpenForReadingOnlyAsksAndFillsSlots) {
   EXPECT_EQ(try_create(reader.get(), kPage), EACCES);
   EXPECT_EQ(queue.attach(buffer_.get()), EACCES);
   EXPECT_EQ(queue.detach(0), EACCES);
-  EXPECT_EQ(queue.give(0, 0, kPage), EACCES);
+  EXPECT_EQ(queue.enqueue(0, 0, kPage), EACCES);
   EXPECT_EQ(queue.start(), EACCES);
   EXPECT_EQ(queue.stop(), EACCES);
-  dmawire_take taken;
-  EXPECT_EQ(queue.take(&taken), EACCES);
+  dmawire_dequeue taken;
+  EXPECT_EQ(queue.dequeue(&taken), EACCES);
   dmawire_sync sync{.size = sizeof(sync), .flags = DMAWIRE_SYNC_READ, .fd = buffer_.get()};
   EXPECT_EQ(call(reader.get(), DMAWIRE_IOC_SYNC, &sync), EACCES);
   SlotRing ring;

@@ -48,7 +48,7 @@ constexpr std::chrono::seconds time_to_swap{90};
 /// Things that happen again and again do so more rarely where each takes longer: or a process waits
 /// so long for a page that the kernel says so.
 int slowness() {
-  return kernel_watches() ? 4 : 1;
+  return is_debug_kernel() ? 4 : 1;
 }
 
 /// A counter of /proc/vmstat; 0 if this kernel has none of that name.
@@ -127,7 +127,7 @@ class MemoryHog {
   ~MemoryHog() {
     kill(process_.pid(), SIGTERM);
     process_.wait();
-    if (kernel_watches()) {
+    if (is_debug_kernel()) {
       // `timeout` waits for `stress`, which does not wait for its workers when it is told to end.
       const auto give_up = std::chrono::steady_clock::now() + 30s;
       while (read_text(cgroup_ + "/cgroup.events").find("populated 0") == std::string::npos &&
@@ -145,7 +145,7 @@ class MemoryHog {
 
  private:
   Words command() const {
-    const uint64_t allowed = kernel_watches() ? room / 2 : meminfo("MemAvailable");
+    const uint64_t allowed = is_debug_kernel() ? room / 2 : meminfo("MemAvailable");
     const Words hog{"timeout",
                     std::to_string((duration() + time_to_swap).count()),
                     "stress",
@@ -155,7 +155,7 @@ class MemoryHog {
                     "--vm-keep",
                     "--vm-bytes",
                     std::to_string((allowed + 64 * kMiB) / 2)};
-    if (!kernel_watches()) {
+    if (!is_debug_kernel()) {
       return hog;
     }
     EXPECT_TRUE(write_text("/sys/fs/cgroup/cgroup.subtree_control", "+memory"));

@@ -21,8 +21,8 @@
 #include "abi.hpp"
 #include "capture_queue.hpp"
 #include "guest.hpp"
-#include "holdings.hpp"
 #include "mapped.hpp"
+#include "resource_snapshot.hpp"
 #include "slot_ring.hpp"
 #include "vgem.hpp"
 
@@ -139,12 +139,12 @@ int race_capture_attach(Racer& racer) {
   return error != 0 ? error : queue.detach(index);
 }
 
-int race_capture_give(Racer& racer) {
+int race_capture_enqueue(Racer& racer) {
   return CaptureQueue{racer.ground.device.get()}.give(0, 0, kPage);
 }
 
-int race_capture_take(Racer& racer) {
-  dmawire_take taken;
+int race_capture_dequeue(Racer& racer) {
+  dmawire_dequeue taken;
   return CaptureQueue{racer.ground.device.get()}.take(&taken);
 }
 
@@ -242,8 +242,8 @@ const std::vector<Call> kCalls = {
     {"Attach", race_attach, {EINVAL}},
     {"TornStruct", race_torn_struct, {}},
     {"CaptureAttachAndDetach", race_capture_attach, {EBUSY, EINVAL}},
-    {"CaptureGive", race_capture_give, {EBUSY, EINVAL, EAGAIN}},
-    {"CaptureTake", race_capture_take, {EAGAIN, ECANCELED}},
+    {"CaptureGive", race_capture_enqueue, {EBUSY, EINVAL, EAGAIN}},
+    {"CaptureTake", race_capture_dequeue, {EAGAIN, ECANCELED}},
     {"CaptureStart", race_capture_start, {EBUSY}},
     {"CaptureStop", race_capture_stop, {}},
     {"CaptureInARingThatEnds", race_capture_ring, {}},
@@ -301,7 +301,7 @@ class Race : public testing::TestWithParam<size_t> {
 
 TEST_P(Race, GivesOnlyWhatIsDocumentedAndLeavesNothing) {
   const Call& one = kCalls[GetParam()];
-  const Holdings before = Holdings::now();
+  const ResourceSnapshot before = ResourceSnapshot::now();
   for (size_t i = GetParam(); i < kCalls.size(); ++i) {
     SCOPED_TRACE(std::string("against ") + kCalls[i].name);
     if (!possible(kCalls[i]))

@@ -20,7 +20,7 @@
 #include "abi.hpp"
 #include "capture_queue.hpp"
 #include "capturing.hpp"
-#include "comes_true.hpp"
+#include "eventually.hpp"
 #include "given_memory.hpp"
 #include "guest.hpp"
 #include "mapped.hpp"
@@ -153,7 +153,7 @@ TEST(Security, PiecesOfSlotsAreChargedToTheMemoryCgroup) {
     return charged() + kMiB >= before + pieces ? 0 : 4;
   });
   EXPECT_EQ(status, 0);
-  EXPECT_TRUE(comes_true([&] { return rmdir(path.c_str()) == 0 || errno != EBUSY; }));
+  EXPECT_TRUE(eventually([&] { return rmdir(path.c_str()) == 0 || errno != EBUSY; }));
 }
 
 TEST(Security, ANodeThatIsTakenAwayLeavesWhatWasMadeOfIt) {
@@ -227,9 +227,9 @@ TEST(Security, ADeviceWritesThroughAReadOnlyDescriptor) {
   const CaptureQueue queue(device.get());
   uint32_t index = 0;
   ASSERT_EQ(queue.attach(buffer.get(), &index), 0);
-  ASSERT_EQ(queue.give(index, 0, 4 * kPage), 0);
+  ASSERT_EQ(queue.enqueue(index, 0, 4 * kPage), 0);
   ASSERT_EQ(queue.start(), 0);
-  EXPECT_EQ(queue.take().out_result, static_cast<int>(4 * kPage));
+  EXPECT_EQ(queue.dequeue().out_result, static_cast<int>(4 * kPage));
   EXPECT_EQ(queue.stop(), 0);
   EXPECT_EQ(queue.detach(index), 0);
   EXPECT_EQ(frame_fault(memory.bytes(), 0), "");

@@ -14,10 +14,10 @@
 #include <thread>
 
 #include "capturing.hpp"
-#include "comes_true.hpp"
+#include "eventually.hpp"
 #include "guest.hpp"
-#include "holdings.hpp"
 #include "process.hpp"
+#include "resource_snapshot.hpp"
 #include "transfer.hpp"
 
 namespace dmawire::test {
@@ -52,10 +52,10 @@ bool is_connected(const std::string& port) {
 }
 
 /// What of the module is held, our own descriptors aside.
-Holdings held_of_module() {
-  Holdings holdings = Holdings::now();
-  holdings.descriptors = 0;
-  return holdings;
+ResourceSnapshot held_of_module() {
+  ResourceSnapshot resource_snapshot = ResourceSnapshot::now();
+  resource_snapshot.descriptors = 0;
+  return resource_snapshot;
 }
 
 /// A receiver in dst that reads nothing.
@@ -80,7 +80,7 @@ INSTANTIATE_TEST_SUITE_P(Every, SenderPath,
                          [](const auto& parameter) { return std::string{parameter.param}; });
 
 TEST_P(SenderPath, KilledWhileItsPeerDoesNotReadLeavesNothing) {
-  const Holdings before = held_of_module();
+  const ResourceSnapshot before = held_of_module();
   {
     Deaf receiver;
     const bool by_message = std::string{GetParam()} == "msg";  // which has no ring to capture with
@@ -88,13 +88,13 @@ TEST_P(SenderPath, KilledWhileItsPeerDoesNotReadLeavesNothing) {
                                 by_message ? Words{"--file", "/dev/zero", "--tx", GetParam()}
                                            : Words{"--device", "0", "--tx", GetParam()}),
                    {.netns = "src"}};
-    ASSERT_TRUE(comes_true([&] { return is_connected(receiver.port()); }));
+    ASSERT_TRUE(eventually([&] { return is_connected(receiver.port()); }));
     sender.wait_until_idle();
     EXPECT_GE(held_of_module().bytes, before.bytes + (16U << 20));
     sender.kill();
     const Clock::time_point killed = Clock::now();
     EXPECT_EQ(sender.wait().status, 128 + SIGKILL);
-    (void)comes_true([&] {
+    (void)eventually([&] {
       return Clock::now() > killed + bound ||
              (!is_connected(receiver.port()) && held_of_module() == before);
     });
@@ -142,7 +142,7 @@ TEST_P(SenderPath, EndsInOrderWhenItsPeerReadsAtLast) {
 }
 
 TEST(SenderToAPeerThatDoesNotRead, LeavesNothingWhenASignalEndsIt) {
-  const Holdings before = held_of_module();
+  const ResourceSnapshot before = held_of_module();
   Deaf receiver;
   Process sender{send_command("192.0.2.2", receiver.port(), {"--file", "/dev/zero"}),
                  {.netns = "src"}};
@@ -150,23 +150,23 @@ TEST(SenderToAPeerThatDoesNotRead, LeavesNothingWhenASignalEndsIt) {
   ASSERT_EQ(::kill(sender.pid(), SIGINT), 0);
   EXPECT_EQ(sender.wait().status, 128 + SIGINT);
   EXPECT_TRUE(
-      comes_true([&] { return held_of_module() == before && !is_connected(receiver.port()); }));
+      eventually([&] { return held_of_module() == before && !is_connected(receiver.port()); }));
   receiver.process().kill();
 }
 
 /// As many frames as were asked for are captured, and there is no room to send them.
 TEST(SenderToAPeerThatDoesNotRead, IsEndedByASignalWhenItHasAllFrames) {
-  const Holdings before = held_of_module();
+  const ResourceSnapshot before = held_of_module();
   Deaf receiver;
   Process sender{send_command("192.0.2.2", receiver.port(),
                               {"--device", "0", "--frames", "250", "--depth", "250"}),
                  {.netns = "src"}};
   sender.wait_until_idle();
-  EXPECT_TRUE(comes_true([&] { return !sender.blocks(SIGINT); }))
+  EXPECT_TRUE(eventually([&] { return !sender.blocks(SIGINT); }))
       << "it waits for its peer, and no signal ends that";
   ASSERT_EQ(::kill(sender.pid(), SIGINT), 0);
   EXPECT_EQ(sender.wait(20s).status, 128 + SIGINT);
-  EXPECT_TRUE(comes_true([&] { return held_of_module() == before; }));
+  EXPECT_TRUE(eventually([&] { return held_of_module() == before; }));
   receiver.process().kill();
 }
 

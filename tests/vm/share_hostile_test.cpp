@@ -19,7 +19,7 @@
 #include <string>
 #include <vector>
 
-#include "comes_true.hpp"
+#include "eventually.hpp"
 #include "process.hpp"
 #include "transfer.hpp"
 #include "vgem.hpp"
@@ -114,7 +114,7 @@ TEST_P(ShareFence, OfAClientStopsNeitherFramesNorSignals) {
   }
   EXPECT_GE(frames, 12U) << "the owner waits for the fence";
   ASSERT_EQ(::kill(owner.process().pid(), SIGINT), 0);
-  EXPECT_TRUE(comes_true([&] {
+  EXPECT_TRUE(eventually([&] {
     client.wait();
     while (client.next()) {
     }
@@ -134,7 +134,7 @@ TEST(ShareHostile, SilentClientsKeepNobodyOut) {
   }
   std::unique_ptr<ShareClient> client;
   ASSERT_NO_THROW(client = std::make_unique<ShareClient>(place));
-  EXPECT_TRUE(comes_true([&] { return client->next().has_value(); }));
+  EXPECT_TRUE(eventually([&] { return client->next().has_value(); }));
   client.reset();
   ASSERT_EQ(::kill(owner.process().pid(), SIGINT), 0);
   (void)owner.finish();

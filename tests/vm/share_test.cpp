@@ -70,7 +70,7 @@ class Owner {
 };
 
 /// Nothing that was lent is missing.
-void expect_all_home(const nlohmann::json& shared) {
+void expect_all_released(const nlohmann::json& shared) {
   EXPECT_EQ(shared["home"], shared["pool"]) << shared;
   EXPECT_EQ(shared["lent"].get<std::uint64_t>(),
             shared["returned"].get<std::uint64_t>() + shared["reclaimed"].get<std::uint64_t>())
@@ -113,7 +113,7 @@ Recorded check_recording(const std::string& path, std::size_t length) {
 TEST(Share, OneCapturesOneSendsOneRecordsOneLooksAndOneIsKilled) {
   const LoopDisk disk;
   const std::string file = disk.directory() + "/frames";
-  const std::uint64_t rate = kernel_watches() ? 100 : 500;
+  const std::uint64_t rate = is_debug_kernel() ? 100 : 500;
   Owner owner{{"--device", "0", "--size", "4K", "--rate", std::to_string(rate)}};
   Importer importer{{"--check-frames"}};
   Process recorder{{"uring_app", "send", "--json", "--import", place, "--record", file}};
@@ -123,7 +123,7 @@ TEST(Share, OneCapturesOneSendsOneRecordsOneLooksAndOneIsKilled) {
     // Its receiver is asleep, so it sits on as many frames as it may hold.
     Importer victim{{}};
     ASSERT_EQ(::kill(victim.receiver().pid(), SIGSTOP), 0);
-    std::this_thread::sleep_for(std::chrono::seconds{kernel_watches() ? 3 : 1});
+    std::this_thread::sleep_for(std::chrono::seconds{is_debug_kernel() ? 3 : 1});
     victim.sender().kill();
     EXPECT_EQ(victim.sender().wait().status, 128 + SIGKILL);
     victim.receiver().kill();
@@ -140,7 +140,7 @@ TEST(Share, OneCapturesOneSendsOneRecordsOneLooksAndOneIsKilled) {
   ASSERT_EQ(recording.status, 0) << recording.err;
   const auto recorded = nlohmann::json::parse(recording.out);
   const nlohmann::json shared = owner.finish();
-  expect_all_home(shared);
+  expect_all_released(shared);
   EXPECT_EQ(shared["clients"], 4);
   EXPECT_EQ(shared["dropped"], 0);
   // Of the looker, too, at most one.
@@ -184,7 +184,7 @@ TEST_P(SharePath, DeliversAFileUnchanged) {
   if (std::string{GetParam()} != "auto") {
     EXPECT_EQ(importer.sent["path"], GetParam());
   }
-  expect_all_home(owner.finish());
+  expect_all_released(owner.finish());
 }
 
 TEST_P(SharePath, GoesRoundWithADevice) {
@@ -198,7 +198,7 @@ TEST_P(SharePath, GoesRoundWithADevice) {
   if (std::string{GetParam()} != "auto") {
     EXPECT_EQ(importer.sent["path"], GetParam());
   }
-  expect_all_home(owner.finish());
+  expect_all_released(owner.finish());
 }
 
 TEST(Share, OfEveryBackingIsSent) {
@@ -208,7 +208,7 @@ TEST(Share, OfEveryBackingIsSent) {
     Importer importer{{"--hash"}, {"--hash"}};
     ASSERT_NO_FATAL_FAILURE(importer.finish());
     EXPECT_EQ(importer.sent["xxh3"], importer.received["xxh3"]);
-    expect_all_home(owner.finish());
+    expect_all_released(owner.finish());
   }
 }
 
@@ -228,7 +228,7 @@ TEST(Share, OfStandardInputServesClientsWhileNothingComes) {
   EXPECT_EQ(importer.received["bytes"], 19);
   const Process::Result result = owner.wait();
   EXPECT_EQ(result.status, 0) << result.err;
-  expect_all_home(nlohmann::json::parse(result.out));
+  expect_all_released(nlohmann::json::parse(result.out));
 }
 
 TEST(Share, EndsOnASignalAndItsClientsWithIt) {
@@ -240,7 +240,7 @@ TEST(Share, EndsOnASignalAndItsClientsWithIt) {
     ASSERT_NO_FATAL_FAILURE(importer.finish());
     EXPECT_EQ(importer.received["bad"], 0);
     EXPECT_GT(importer.received["frames"], 0);
-    expect_all_home(owner.finish());
+    expect_all_released(owner.finish());
     EXPECT_FALSE(std::filesystem::exists(place));
   }
 }
@@ -248,10 +248,10 @@ TEST(Share, EndsOnASignalAndItsClientsWithIt) {
 TEST(Share, EndsOnASignalThoughItHasNoClientAndItsDeviceSleeps) {
   Owner owner{{"--device", "0", "--rate", "1", "--size", "4K"}};
   ASSERT_EQ(::kill(owner.process().pid(), SIGINT), 0);
-  expect_all_home(owner.finish());
+  expect_all_released(owner.finish());
   Owner waits{{"--file", sample}};
   ASSERT_EQ(::kill(waits.process().pid(), SIGINT), 0);
-  expect_all_home(waits.finish());
+  expect_all_released(waits.finish());
 }
 
 TEST(Share, GoesOnWhenAClientLeavesOnASignal) {
@@ -266,7 +266,7 @@ TEST(Share, GoesOnWhenAClientLeavesOnASignal) {
   }
   ASSERT_EQ(::kill(owner.process().pid(), SIGINT), 0);
   const nlohmann::json shared = owner.finish();
-  expect_all_home(shared);
+  expect_all_released(shared);
   EXPECT_EQ(shared["clients"], 2);
 }
 
@@ -284,7 +284,7 @@ TEST(Share, IsMissedByItsClientsWhenItIsKilled) {
   // Its name is still there; the next owner takes it over.
   Owner next{{"--file", sample}};
   ASSERT_EQ(::kill(next.process().pid(), SIGINT), 0);
-  expect_all_home(next.finish());
+  expect_all_released(next.finish());
 }
 
 TEST(Share, DropsAClientThatSendsRubbishAndGoesOn) {
@@ -305,14 +305,14 @@ TEST(Share, DropsAClientThatSendsRubbishAndGoesOn) {
     ASSERT_EQ(answered, static_cast<ssize_t>(sizeof(dmawire_share_end)));
     dmawire_share_end end;
     std::memcpy(&end, answer, sizeof(end));
-    EXPECT_EQ(end.reason, static_cast<__u32>(DMAWIRE_SHARE_BROKEN));
+    EXPECT_EQ(end.reason, static_cast<__u32>(DMAWIRE_SHARE_PROTOCOL_ERROR));
   }
   ASSERT_EQ(::kill(owner.process().pid(), SIGINT), 0);
   ASSERT_NO_FATAL_FAILURE(importer.finish());
   EXPECT_EQ(importer.received["bad"], 0);
   const nlohmann::json shared = owner.finish();
   EXPECT_EQ(shared["dropped"], 4);
-  expect_all_home(shared);
+  expect_all_released(shared);
 }
 
 TEST(Share, TurnsAwayMoreClientsThanItWasToTake) {
@@ -326,7 +326,7 @@ TEST(Share, TurnsAwayMoreClientsThanItWasToTake) {
   ASSERT_NO_FATAL_FAILURE(importer.finish());
   const nlohmann::json shared = owner.finish();
   EXPECT_EQ(shared["refused"], 1);
-  expect_all_home(shared);
+  expect_all_released(shared);
 }
 
 TEST(Share, TellsItsClientsThatItsDeviceIsGone) {
@@ -346,7 +346,7 @@ TEST(Share, TellsItsClientsThatItsDeviceIsGone) {
       << importer.complaint;
   EXPECT_EQ(importer.received["bad"], 0);
   EXPECT_GT(importer.received["frames"], 0);
-  expect_all_home(owner.finish(1));
+  expect_all_released(owner.finish(1));
   EXPECT_NE(owner.complaint.find("the device is gone"), std::string::npos) << owner.complaint;
   EXPECT_TRUE(card.bind());
 }
@@ -370,7 +370,7 @@ class ShareForeign : public testing::Test {
         {.netns = "src"}};
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds{60};
     std::uint64_t sequence = 0;
-    while (!(sequence == 5 * frames && server.all_home()) &&
+    while (!(sequence == 5 * frames && server.all_released()) &&
            std::chrono::steady_clock::now() < deadline) {
       if (sequence < 5 * frames && server.wanted()) {
         ASSERT_NO_FATAL_FAILURE(publish(server, pool, sequence++));
@@ -401,7 +401,7 @@ class ShareForeign : public testing::Test {
 };
 
 TEST_F(ShareForeign, MainlineBuffersWithoutPagesAreCopiedAndItSaysWhy) {
-  if (!kernel_watches()) {  // which ends the guest for a fault of udmabuf's own
+  if (!is_debug_kernel()) {  // which ends the guest for a fault of udmabuf's own
     share(make_buffers(Exporter::udmabuf, Layout::pages, frames, length), "udmabuf", "copy");
   }
   share(make_buffers(Exporter::dma_heap, Layout::pages, frames, length), "system", "copy");

@@ -12,9 +12,9 @@
 #include <tuple>
 
 #include "abi.hpp"
-#include "call_witness.hpp"
 #include "cards.hpp"
 #include "guest.hpp"
+#include "kprobe_counter.hpp"
 #include "mapped.hpp"
 #include "slot_ring.hpp"
 
@@ -73,7 +73,7 @@ TEST_P(SharedBuffer, IsSentByAllRingsAndSlotsAtOnceWhicheverRingEndsFirst) {
   constexpr unsigned used_slots[] = {0, 3};
   std::array<size_t, rings> order;
   std::iota(order.begin(), order.end(), size_t{0});
-  const CallWitness copies{copies_payload};
+  const KprobeCounter copies{copies_payload};
   do {
     SCOPED_TRACE(testing::Message() << order[0] << order[1] << order[2]);
     std::deque<SlotRing> ring(rings);

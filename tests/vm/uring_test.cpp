@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "abi.hpp"
-#include "comes_true.hpp"
+#include "eventually.hpp"
 #include "guest.hpp"
 #include "loopback.hpp"
 #include "mapped.hpp"
@@ -122,7 +122,7 @@ TEST_P(Uring, TheBufferGoesWithItsLastSlot) {
   EXPECT_EQ(unregister_slot(0), 0);
   EXPECT_EQ(module_info().out_buffers, 1U);
   EXPECT_EQ(unregister_slot(3), 0);
-  EXPECT_TRUE(comes_true([] { return module_info().out_buffers == 0; }));
+  EXPECT_TRUE(eventually([] { return module_info().out_buffers == 0; }));
 }
 
 TEST_P(Uring, ASlotReplacedWhileASendIsInFlightDoesNotDisturbTheSend) {

@@ -17,8 +17,8 @@
 
 #include "abi.hpp"
 #include "capturing.hpp"
-#include "comes_true.hpp"
 #include "edu_card.hpp"
+#include "eventually.hpp"
 #include "given_memory.hpp"
 #include "guest.hpp"
 #include "mapped.hpp"
@@ -73,14 +73,14 @@ class UserMemoryAt : public testing::TestWithParam<Place> {
     ASSERT_EQ(queue.attach(buffer.get(), &index), 0);
     const uint32_t alignment = info(card.get()).out_alignment;
     if ((GetParam().begin | length) % alignment != 0) {
-      EXPECT_EQ(queue.give(index, 0, length), EINVAL) << "it wants multiples of " << alignment;
+      EXPECT_EQ(queue.enqueue(index, 0, length), EINVAL) << "it wants multiples of " << alignment;
       EXPECT_EQ(queue.detach(index), 0);
       return;
     }
-    EXPECT_EQ(queue.give(index, 0, length + alignment), EINVAL) << "more than there is";
-    ASSERT_EQ(queue.give(index, 0, length), 0);
+    EXPECT_EQ(queue.enqueue(index, 0, length + alignment), EINVAL) << "more than there is";
+    ASSERT_EQ(queue.enqueue(index, 0, length), 0);
     ASSERT_EQ(queue.start(), 0);
-    EXPECT_EQ(queue.take().out_result, static_cast<int>(bytes().size()));
+    EXPECT_EQ(queue.dequeue().out_result, static_cast<int>(bytes().size()));
     EXPECT_EQ(queue.stop(), 0);
     EXPECT_EQ(queue.detach(index), 0);
     EXPECT_EQ(frame_fault(bytes(), 0), "");
@@ -110,7 +110,7 @@ TEST_P(UserMemoryAt, IsToldByQuery) {
   EXPECT_GE(answer.out_largest_segment * answer.out_segments, bytes().size());
   for (const uint32_t verdict : {answer.out_mmap, answer.out_send, answer.out_register,
                                  answer.out_odirect_write, answer.out_odirect_read})
-    EXPECT_EQ(verdict, uint32_t{DMAWIRE_WHERE_IT_IS});
+    EXPECT_EQ(verdict, uint32_t{DMAWIRE_USE_IN_PLACE});
   EXPECT_EQ(lseek(buffer.get(), 0, SEEK_END), static_cast<off_t>(bytes().size()));
   EXPECT_EQ(info(device_.get()).out_open_bytes, pages() * kPage);
 }
@@ -229,13 +229,13 @@ TEST_F(UserMemory, IsGivenInSeveralRangesThatDoNotBeginAtPages) {
   const CaptureQueue queue{device_.get()};
   uint32_t index = 0;
   ASSERT_EQ(queue.attach(buffer.get(), &index), 0);
-  ASSERT_EQ(queue.give(index, 2 * kPage, kPage), 0);
-  ASSERT_EQ(queue.give(index, 3 * kPage, 2 * kPage), 0);
-  EXPECT_EQ(queue.give(index, 4 * kPage, kPage), EBUSY);
-  EXPECT_EQ(queue.give(index, 8 * kPage, 128), EINVAL);
+  ASSERT_EQ(queue.enqueue(index, 2 * kPage, kPage), 0);
+  ASSERT_EQ(queue.enqueue(index, 3 * kPage, 2 * kPage), 0);
+  EXPECT_EQ(queue.enqueue(index, 4 * kPage, kPage), EBUSY);
+  EXPECT_EQ(queue.enqueue(index, 8 * kPage, 128), EINVAL);
   ASSERT_EQ(queue.start(), 0);
-  EXPECT_EQ(queue.take().out_result, static_cast<int>(kPage));
-  EXPECT_EQ(queue.take().out_result, static_cast<int>(2 * kPage));
+  EXPECT_EQ(queue.dequeue().out_result, static_cast<int>(kPage));
+  EXPECT_EQ(queue.dequeue().out_result, static_cast<int>(2 * kPage));
   EXPECT_EQ(queue.stop(), 0);
   EXPECT_EQ(queue.detach(index), 0);
   const auto begin = memory_.bytes().subspan(128);
@@ -395,7 +395,7 @@ TEST_F(UserMemory, OutlivesItsProcessAndIsCountedUntilItIsGone) {
   EXPECT_EQ(may_pin(3 * kPage), 0);
   buffer.reset();
   // The ring that it was read through goes in the background.
-  EXPECT_TRUE(comes_true([] { return module_info().out_buffers == 0; }));
+  EXPECT_TRUE(eventually([] { return module_info().out_buffers == 0; }));
   EXPECT_EQ(may_pin(16 * kPage), 0);
 }
 

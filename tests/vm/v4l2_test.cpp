@@ -129,7 +129,7 @@ INSTANTIATE_TEST_SUITE_P(Vivid, Video,
 
 TEST_P(Video, DeliversWhatTheCameraMakes) {
   const std::string picture = reference(kSmall, 1).front();
-  const unsigned frames = kernel_watches() ? 5 : 20;
+  const unsigned frames = is_debug_kernel() ? 5 : 20;
   for (const char* path : {"auto", "fixed", "plain", "copy"}) {
     SCOPED_TRACE(path);
     VideoStream transfer{node_, kSmall, {"--frames", std::to_string(frames), "--tx", path}};
@@ -202,7 +202,7 @@ TEST_P(Video, LeavesTheNodeToOtherProgramsThatLook) {
 
 /// What v4l2-compliance has against vivid, of which it does not like everything in each version.
 TEST_P(Video, LeavesTheNodeAsV4l2ComplianceFoundIt) {
-  if (kernel_watches() && GetParam() != VividCamera::dma)
+  if (is_debug_kernel() && GetParam() != VividCamera::dma)
     GTEST_SKIP() << "one camera has to do where it takes long";
   const auto complaints = [&] {
     const Process::Result result = run({"v4l2-compliance", "-d", node_});
@@ -356,7 +356,7 @@ class MovingVideo : public Video {
 
   /// Frames a second. A vivid that is late by half a frame's time gives two the same number, though
   /// the picture has moved.
-  static unsigned rate() { return kernel_watches() ? 10 : 30; }
+  static unsigned rate() { return is_debug_kernel() ? 10 : 30; }
 
   /// Pixels that it moves from a frame to the next, and frames until it comes round.
   static constexpr std::size_t kStep = 4;
@@ -369,7 +369,7 @@ INSTANTIATE_TEST_SUITE_P(Vivid, MovingVideo,
                          [](const auto& instance) { return text_of(instance.param); });
 
 TEST_P(MovingVideo, ArrivesInOrder) {
-  const unsigned frames = kernel_watches() ? 20 : 100;
+  const unsigned frames = is_debug_kernel() ? 20 : 100;
   VideoStream transfer{node_, kSmall, {"--frames", std::to_string(frames)}, rate()};
   ASSERT_NO_FATAL_FAILURE(transfer.finish());
   EXPECT_EQ(skipped(), transfer.sent["lost"].get<std::size_t>());

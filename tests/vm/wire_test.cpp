@@ -19,10 +19,10 @@
 #include <thread>
 
 #include "abi.hpp"
-#include "call_witness.hpp"
-#include "comes_true.hpp"
+#include "eventually.hpp"
 #include "given_memory.hpp"
 #include "guest.hpp"
+#include "kprobe_counter.hpp"
 #include "process.hpp"
 #include "transfer.hpp"
 
@@ -75,7 +75,7 @@ class PatternSource {
 
 /// Bytes to send that take more than one buffer: fewer where a packet costs milliseconds.
 std::size_t scaled(std::size_t bytes) {
-  return kernel_watches() ? bytes / 4 : bytes;
+  return is_debug_kernel() ? bytes / 4 : bytes;
 }
 
 const std::string sample = "/tmp/sample";
@@ -191,7 +191,7 @@ INSTANTIATE_TEST_SUITE_P(Every, ZeroCopyPath, testing::Values("direct", "fixed",
                          [](const auto& parameter) { return std::string{parameter.param}; });
 
 TEST_P(ZeroCopyPath, CopiesNothingOverTheCardsAndTheKernelAgrees) {
-  const CallWitness copies{copies_payload};
+  const KprobeCounter copies{copies_payload};
   const Outcome outcome = transfer(over_the_cards, {"--file", sample, "--tx", GetParam()});
   ASSERT_TRUE(outcome.verified()) << outcome.complaints();
   const auto& sent = outcome.sent;
@@ -203,7 +203,7 @@ TEST_P(ZeroCopyPath, CopiesNothingOverTheCardsAndTheKernelAgrees) {
 }
 
 TEST_P(ZeroCopyPath, IsCopiedOnLoopbackAndTheKernelAgrees) {
-  const CallWitness copies{copies_payload};
+  const KprobeCounter copies{copies_payload};
   const Outcome outcome =
       transfer(over_loopback, {"--file", sample, "--tx", GetParam(), "--verify-copies"});
   ASSERT_TRUE(outcome.verified()) << outcome.complaints();
@@ -246,7 +246,7 @@ TEST(Exporters, MainlineMappingsAnswerEfaultWhereOursIsSent) {
   ASSERT_TRUE(std::filesystem::exists("/dev/udmabuf"));
   ASSERT_TRUE(std::filesystem::exists("/dev/dma_heap/system"));
   Words sources{"udmabuf", "dma-heap"};
-  if (kernel_watches()) {
+  if (is_debug_kernel()) {
     // Where large folios are to be had it maps segments longer than it said it could, which this
     // kernel reports of whoever does it.
     std::cout << "not from udmabuf here: the watch over the DMA API ends the guest for a fault of "
@@ -273,7 +273,7 @@ TEST(Memory, StaysFlatWhenAGibibyteGoesThroughARingOfSixteenMebibytes) {
   ASSERT_TRUE(first.verified()) << first.complaints();
 
   // A kernel that watches every access needs minutes for a GiB.
-  const std::size_t total = kernel_watches() ? 32 * kMebibyte : 1024 * kMebibyte;
+  const std::size_t total = is_debug_kernel() ? 32 * kMebibyte : 1024 * kMebibyte;
   const PatternSource much{total};
   const Outcome second = transfer(over_the_cards, ring, much.fd());
   ASSERT_TRUE(second.verified()) << second.complaints();
@@ -344,7 +344,7 @@ TEST_P(WirePath, SaysSoWhenThePeerGoesAwayMidTransfer) {
 TEST(Strangers, NetcatReceivesWhatWeSend) {
   Process netcat{{"nc.openbsd", "-l", "192.0.2.2", "7001"}, {.netns = "dst"}};
   Process::Result result{};
-  EXPECT_TRUE(comes_true([&] {  // it listens
+  EXPECT_TRUE(eventually([&] {  // it listens
     result =
         Process{send_command("192.0.2.2", "7001", {"--file", sample}), {.netns = "src"}}.wait();
     return result.status == 0;

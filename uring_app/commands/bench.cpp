@@ -248,9 +248,9 @@ void add_dimensions(CLI::App& command, Options& options) {
   add_list<std::uint32_t>(command, "--connections", plan.connections, number_up_to(4096),
                           "connections that share the frames")
       ->default_str("1");
-  add_list<std::uint32_t>(command, "--gather", plan.gathers, number_up_to(Sender::most_gathered),
+  add_list<std::uint32_t>(command, "--gather", plan.gathers, number_up_to(Sender::max_gathered),
                           "most frames in one request")
-      ->default_str(std::to_string(Sender::most_gathered));
+      ->default_str(std::to_string(Sender::max_gathered));
   add_list<std::uint32_t>(command, "--batch", plan.batches, number_up_to(16'384),
                           "frames that are started together")
       ->default_str("32");

@@ -14,7 +14,7 @@ import sys
 
 MAGIC, VERSION = 0x65726168, 1
 HELLO, WELCOME, BUFFERS, FRAMES, DONE, END = range(1, 7)
-MOST_ENTRIES = 64
+MAX_ENTRIES = 64
 HEADER = struct.Struct("=4I")  # type, size, count, reserved
 WELCOME_BODY = struct.Struct("=4I2Q")  # version, hold, buffers, frames, frame_length, stride
 BUFFER = struct.Struct("=4I2Q")  # id, flags, first_frame, frames, length, offset
@@ -44,7 +44,7 @@ class Owner:
         self.socket.send(HEADER.pack(kind, HEADER.size + len(body), count, 0) + body)
 
     def receive(self, *kinds):
-        room = array.array("i", [0]) * MOST_ENTRIES
+        room = array.array("i", [0]) * MAX_ENTRIES
         packet, control, _, _ = self.socket.recvmsg(65536, socket.CMSG_SPACE(len(room) * room.itemsize))
         if not packet:
             sys.exit("the owner is gone")

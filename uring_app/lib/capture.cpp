@@ -53,7 +53,7 @@ class Capture::Engine final : public RingClient {
         ranges_(pool.size()),
         arrived_(pool.size()) {
     const dmawire_info info = info_of_capturing(device);
-    most_given_ = info.out_max_captures;
+    max_given_ = info.out_max_captures;
     const std::size_t alignment = std::max(info.out_alignment, 1U);
     if (pool.frame_length() % alignment != 0 || pool.stride() % unit_of(info) != 0) {
       throw Error(0,
@@ -80,7 +80,7 @@ class Capture::Engine final : public RingClient {
   }
 
   std::error_code give(std::uint32_t most) noexcept {
-    most = std::min(most, most_given_ - std::min(given_, most_given_));
+    most = std::min(most, max_given_ - std::min(given_, max_given_));
     for (; most > 0 && !failure_ && !stopped_; --most) {
       std::optional<Frame> frame = pool_.take();
       if (!frame) {
@@ -117,7 +117,7 @@ class Capture::Engine final : public RingClient {
   }
 
   std::error_code wait() noexcept {
-    if (arrived_count_ == 0 && host_.guests_due() > 0 && !failure_) {
+    if (arrived_count_ == 0 && host_.clients_due() > 0 && !failure_) {
       if (const int status = host_.drive(1); status < 0) {
         fail(-status);
       }
@@ -270,7 +270,7 @@ class Capture::Engine final : public RingClient {
   std::size_t first_arrived_ = 0;
   std::size_t arrived_count_ = 0;
   std::uint32_t given_ = 0;
-  std::uint32_t most_given_ = 0;
+  std::uint32_t max_given_ = 0;
   std::uint32_t failed_in_a_row_ = 0;
   std::atomic<bool> stopped_ = false;
   CaptureStatistics statistics_;
@@ -278,7 +278,7 @@ class Capture::Engine final : public RingClient {
 };
 
 Capture::Capture(const Device& device, FramePool& pool) {
-  auto own = std::make_unique<OwnRing>(pool.size() + RingHost::most_watches);
+  auto own = std::make_unique<OwnRing>(pool.size() + RingHost::max_watches);
   RingHost& host = *own;
   engine_ = std::make_unique<Engine>(device, pool, std::move(own), host);
 }

@@ -20,7 +20,7 @@ struct RequestTag {
 
   static constexpr std::uint64_t notification_bit = std::uint64_t{1} << 31;
   static constexpr unsigned client_shift = 28;
-  static constexpr std::uint32_t most_clients = 8;
+  static constexpr std::uint32_t max_clients = 8;
 
   [[nodiscard]] std::uint64_t pack() const noexcept {
     return std::uint64_t{sequence} << 32 | std::uint64_t{client} << client_shift | request;
@@ -42,7 +42,7 @@ class Completion {
   }
   [[nodiscard]] std::uint32_t client() const noexcept {
     return static_cast<std::uint32_t>(user_data_ >> RequestTag::client_shift) %
-           RequestTag::most_clients;
+           RequestTag::max_clients;
   }
   [[nodiscard]] std::uint32_t sequence() const noexcept {
     return static_cast<std::uint32_t>(user_data_ >> 32);

@@ -13,7 +13,7 @@
 
 #include <dmawire/error.hpp>
 
-#include "kernel_answers.hpp"
+#include "netlink_parse.hpp"
 
 namespace dmawire {
 namespace {

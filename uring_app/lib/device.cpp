@@ -59,8 +59,8 @@ Buffer::Pages pages_of(const dmawire_query& answer) {
   if (answer.out_send != DMAWIRE_USABLE) {
     return Buffer::Pages::none;
   }
-  return answer.out_register == DMAWIRE_CANNOT_STAY ? Buffer::Pages::looked_up
-                                                    : Buffer::Pages::pinned;
+  return answer.out_register == DMAWIRE_NO_LONGTERM_PIN ? Buffer::Pages::looked_up
+                                                        : Buffer::Pages::pinned;
 }
 
 constexpr std::string_view node_prefix = "/dev/dmawire";

@@ -11,7 +11,7 @@ namespace dmawire {
 namespace {
 
 /// What the kernel lets one ring register.
-constexpr std::uint32_t most_slots = 16'384;
+constexpr std::uint32_t max_slots = 16'384;
 
 }  // namespace
 
@@ -29,7 +29,7 @@ FrameSlots FrameSlots::of_mappings(const FramePool& pool) {
   return slots;
 }
 
-FrameSlots FrameSlots::of_dma_bufs(const FramePool& pool, std::uint32_t most_frames) {
+FrameSlots FrameSlots::of_dma_bufs(const FramePool& pool, std::uint32_t max_frames) {
   for (const Buffer& buffer : pool.buffers()) {
     if (buffer.kind() != Buffer::Kind::dma_buf) {
       throw Error(0, "the memory is no dma-buf", "direct sends from dmawire's buffers",
@@ -39,10 +39,10 @@ FrameSlots FrameSlots::of_dma_bufs(const FramePool& pool, std::uint32_t most_fra
   const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
   // The last slot of a buffer may be short, so each buffer may need one more.
   const auto buffers = static_cast<std::uint32_t>(pool.buffers().size());
-  const std::uint32_t to_share = most_slots - std::min(buffers, most_slots - 1);
-  const std::uint32_t most = pool.size() <= most_slots
-                                 ? most_frames
-                                 : std::max(most_frames, (pool.size() + to_share - 1) / to_share);
+  const std::uint32_t to_share = max_slots - std::min(buffers, max_slots - 1);
+  const std::uint32_t most = pool.size() <= max_slots
+                                 ? max_frames
+                                 : std::max(max_frames, (pool.size() + to_share - 1) / to_share);
   FrameSlots slots;
   slots.slots_.reserve(pool.size());
   for (std::uint32_t first = 0; first < pool.size();) {

@@ -15,11 +15,11 @@ class FrameSlots {
  public:
   /// A slot for each buffer, addressed as its mapping is.
   [[nodiscard]] static FrameSlots of_mappings(const FramePool& pool);
-  /// Slots for requests of up to `most_frames` neighbours, addressed from 0. The kernel finds an
+  /// Slots for requests of up to `max_frames` neighbours, addressed from 0. The kernel finds an
   /// offset in such a slot by walking its pieces, so slots are short: one begins every
-  /// `most_frames` frames (or more, where the table is too short for that) and overlaps the next as
+  /// `max_frames` frames (or more, where the table is too short for that) and overlaps the next as
   /// far as a request that begins in it may reach. Throws Error if a buffer is no dma-buf.
-  [[nodiscard]] static FrameSlots of_dma_bufs(const FramePool& pool, std::uint32_t most_frames);
+  [[nodiscard]] static FrameSlots of_dma_bufs(const FramePool& pool, std::uint32_t max_frames);
 
   /// The slot for a request that begins with a frame.
   [[nodiscard]] std::uint32_t of(std::uint32_t frame) const noexcept { return slots_[frame]; }

@@ -7,7 +7,7 @@
 
 namespace dmawire {
 
-/// A ring that serves nobody but its guests.
+/// A ring that serves nobody but its clients.
 class OwnRing final : public RingHost {
  public:
   /// Throws Error.
@@ -15,7 +15,7 @@ class OwnRing final : public RingHost {
 
   [[nodiscard]] int drive(unsigned wait_for) noexcept override {
     const int status = ring_.submit_and_wait(wait_for);
-    ring_.for_each_completion([this](Completion completion) noexcept { hand_on(completion); });
+    ring_.for_each_completion([this](Completion completion) noexcept { dispatch(completion); });
     return status;
   }
 

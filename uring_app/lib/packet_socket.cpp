@@ -15,7 +15,7 @@
 namespace dmawire {
 namespace {
 
-constexpr int most_waiting = 16;
+constexpr int max_waiting = 16;
 
 sockaddr_un address_of(const std::string& path) {
   sockaddr_un address{};
@@ -75,7 +75,7 @@ UniqueFd listen_packets(const std::string& path) {
     ::unlink(path.c_str());
     bound = with(::bind, socket, address);
   }
-  if (!bound || ::listen(socket.get(), most_waiting) < 0) {
+  if (!bound || ::listen(socket.get(), max_waiting) < 0) {
     const int code = bound ? errno : bind_error;
     throw Error(code, fmt::format("listening on {}", path),
                 code == EADDRINUSE ? "another program shares there, or it is a file" : "");

@@ -88,7 +88,7 @@ class Recorder::Engine final : public RingClient {
   }
 
   std::error_code wait() noexcept {
-    if (host_.guests_due() > 0 && !failure_) {
+    if (host_.clients_due() > 0 && !failure_) {
       if (const int status = host_.drive(1); status < 0) {
         fail(-status);
       }
@@ -188,7 +188,7 @@ Recorder::Recorder(const std::string& path, FramePool& pool, Sender& sender)
                                        RingHost::of(sender, "to record with"))) {}
 
 Recorder::Recorder(const std::string& path, FramePool& pool) {
-  auto own = std::make_unique<OwnRing>(pool.size() + RingHost::most_watches);
+  auto own = std::make_unique<OwnRing>(pool.size() + RingHost::max_watches);
   RingHost& host = *own;
   engine_ = std::make_unique<Engine>(path, recordable(pool), std::move(own), host);
 }

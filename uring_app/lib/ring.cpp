@@ -151,7 +151,7 @@ int Ring::submit_and_wait(unsigned wait_for) noexcept {
 }
 
 int Ring::submit_and_wait(unsigned wait_for, std::chrono::microseconds patience) noexcept {
-  if (wait_for < 2 || !is_patient()) {
+  if (wait_for < 2 || !has_min_wait()) {
     return submit_and_wait(wait_for);
   }
   ++enters_;
@@ -160,7 +160,7 @@ int Ring::submit_and_wait(unsigned wait_for, std::chrono::microseconds patience)
   return status < 0 && status != -EINTR && status != -ETIME ? status : 0;
 }
 
-bool Ring::is_patient() const noexcept {
+bool Ring::has_min_wait() const noexcept {
 #ifdef DMAWIRE_HAVE_MIN_TIMEOUT
   return (features_ & IORING_FEAT_MIN_TIMEOUT) != 0;
 #else

@@ -55,7 +55,7 @@ class Ring {
   /// else it is submit_and_wait().
   [[nodiscard]] int submit_and_wait(unsigned wait_for, std::chrono::microseconds patience) noexcept;
   /// Whether waits know such a time: with Linux 6.12 and liburing 2.8.
-  [[nodiscard]] bool is_patient() const noexcept;
+  [[nodiscard]] bool has_min_wait() const noexcept;
   /// Has the kernel post the completions it holds back. 0 or -errno.
   [[nodiscard]] int get_events() noexcept;
   /// Whether there are completions to take, or the kernel holds some back.

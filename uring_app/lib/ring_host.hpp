@@ -36,7 +36,7 @@ class RingHost {
 
   /// Room for a client's request.
   [[nodiscard]] io_uring_sqe* next_sqe() noexcept {
-    ++guests_due_;
+    ++clients_due_;
     return ring().next_sqe();
   }
   /// The same for a request of which nobody knows when it will be done: a wait must not count on
@@ -51,14 +51,14 @@ class RingHost {
   [[nodiscard]] virtual int drive(unsigned wait_for) noexcept = 0;
 
   /// Requests of clients that are not done.
-  [[nodiscard]] std::uint32_t guests_due() const noexcept { return guests_due_; }
+  [[nodiscard]] std::uint32_t clients_due() const noexcept { return clients_due_; }
   /// Of those: that a wait may count on.
-  [[nodiscard]] std::uint32_t guests_expected() const noexcept {
-    return guests_due_ - open_ended_due_;
+  [[nodiscard]] std::uint32_t clients_expected() const noexcept {
+    return clients_due_ - open_ended_due_;
   }
 
   /// So many ReadWatches have room on a ring that is nobody else's.
-  static constexpr std::uint32_t most_watches = 4;
+  static constexpr std::uint32_t max_watches = 4;
 
   /// Where a frame is in the ring's table of fixed buffers.
   struct FixedPlace {
@@ -75,14 +75,14 @@ class RingHost {
   ~RingHost() = default;
 
   [[nodiscard]] virtual Ring& ring() noexcept = 0;
-  void hand_on(Completion completion) noexcept {
-    --guests_due_;
+  void dispatch(Completion completion) noexcept {
+    --clients_due_;
     clients_[completion.client()]->handle(completion);
   }
 
  private:
-  std::array<RingClient*, RequestTag::most_clients> clients_{};  ///< the first is the host
-  std::uint32_t guests_due_ = 0;
+  std::array<RingClient*, RequestTag::max_clients> clients_{};  ///< the first is the host
+  std::uint32_t clients_due_ = 0;
   std::uint32_t open_ended_due_ = 0;
 };
 

@@ -19,7 +19,7 @@ namespace dmawire {
 namespace {
 
 /// What the kernel lets one ring register and queue.
-constexpr std::uint32_t most_in_flight = 16'384;
+constexpr std::uint32_t max_in_flight = 16'384;
 
 /// A frame is named by one request at a time; what a broken chain leaves behind, still waiting for
 /// its notification, doubles it.
@@ -29,11 +29,11 @@ constexpr std::uint32_t completions_per_request = 2;
 
 /// What a request must not exceed: of UDP's 65,535 bytes headers take some, and the datagrams that
 /// it is cut into are limited too.
-constexpr std::uint32_t most_datagram_bytes = 65'000;
-constexpr std::uint32_t most_fragments = 17;
+constexpr std::uint32_t max_datagram_bytes = 65'000;
+constexpr std::uint32_t max_fragments = 17;
 constexpr std::uint32_t page_length = 4096;
 /// A stream's request is kept short enough that its memory comes back soon.
-constexpr std::uint32_t most_stream_bytes = 1024 * 1024;
+constexpr std::uint32_t max_stream_bytes = 1024 * 1024;
 
 /// Up to here copying data that is in the CPU's caches is cheaper than a request with a
 /// notification (docs/sending.md).
@@ -48,7 +48,7 @@ constexpr std::chrono::microseconds usual_patience{200};
 constexpr std::chrono::microseconds long_patience{100'000};
 
 /// Completions of others that are worth a system call.
-constexpr std::uint32_t enough_of_guests = 32;
+constexpr std::uint32_t enough_of_clients = 32;
 
 std::uint32_t share_of(std::uint32_t depth, std::size_t connections) noexcept {
   return std::max(depth / static_cast<std::uint32_t>(connections), 1U);
@@ -73,11 +73,11 @@ RingSender::RingSender(Path path, std::span<const int> sockets, FramePool& pool,
       ledger_(pool, options.observer),
       connections_(sockets.size()),
       slots_(FrameSlots::of_mappings(pool)),
-      window_(share_of(std::min({options.depth, pool.size(), most_in_flight}), sockets.size())),
+      window_(share_of(std::min({options.depth, pool.size(), max_in_flight}), sockets.size())),
       requests_(connections_.size() * window_ * requests_per_frame),
-      ring_(static_cast<unsigned>(connections_.size()) * window_ + options.guest_requests,
+      ring_(static_cast<unsigned>(connections_.size()) * window_ + options.client_requests,
             static_cast<unsigned>(requests_.size()) * completions_per_request +
-                options.guest_requests,
+                options.client_requests,
             options.sq_poll ? Ring::Submit::by_kernel_thread : Ring::Submit::by_system_call) {
   for (auto index = static_cast<std::uint32_t>(requests_.size()); index > 0; --index) {
     requests_[index - 1].next_free = std::exchange(free_request_, index - 1);
@@ -99,18 +99,18 @@ void RingSender::describe(Connection& connection, int socket) {
   connection.stream = is_stream(socket);
   set_socket_full(connection, false);
   // A request must leave room in the window for others, or each would wait for the one before.
-  connection.gather = std::clamp(window_ / 4, 1U, std::clamp(options_.gather, 1U, most_gathered));
+  connection.gather = std::clamp(window_ / 4, 1U, std::clamp(options_.gather, 1U, max_gathered));
   if (connection.stream || connection.gather == 1) {
     return;
   }
   const std::size_t length = pool_.frame_length();
   const auto segment = static_cast<int>(length);
-  if (length > longest_datagram(socket) || 2 * length > most_datagram_bytes ||
+  if (length > longest_datagram(socket) || 2 * length > max_datagram_bytes ||
       ::setsockopt(socket, SOL_UDP, UDP_SEGMENT, &segment, sizeof(segment)) < 0) {
     connection.gather = 1;
   } else {
     connection.gather =
-        std::min(connection.gather, static_cast<std::uint32_t>(most_datagram_bytes / length));
+        std::min(connection.gather, static_cast<std::uint32_t>(max_datagram_bytes / length));
   }
 }
 
@@ -126,7 +126,7 @@ void RingSender::register_frames() {
     for (const Connection& connection : connections_) {
       most = std::max(most, connection.gather);
     }
-    most = std::clamp(static_cast<std::uint32_t>(most_stream_bytes / pool_.stride()), 1U, most);
+    most = std::clamp(static_cast<std::uint32_t>(max_stream_bytes / pool_.stride()), 1U, most);
     slots_ = FrameSlots::of_dma_bufs(pool_, most);
     // Which device node asks does not matter: dma-bufs of all of them are one exporter's.
     ring_.register_dma_bufs(Device{}, slots_.ranges());
@@ -230,9 +230,9 @@ bool RingSender::waits_for_something() const noexcept {
 }
 
 std::error_code RingSender::wait() noexcept {
-  if (!ring_failed_ && guests_due() > 0) {
+  if (!ring_failed_ && clients_due() > 0) {
     prepare_ready();
-    enter(worth_waiting_for_with_guests(), nothing_can_start() ? long_patience : usual_patience);
+    enter(worth_waiting_for_with_clients(), nothing_can_start() ? long_patience : usual_patience);
     return failure_;
   }
   while (pool_.available() == 0 && something_to_wait_for()) {
@@ -293,11 +293,11 @@ unsigned RingSender::worth_waiting_for() const noexcept {
 
 /// Others' completions are counted on only where a wait for them can be cut short: the next frame
 /// of a device may be long in coming.
-unsigned RingSender::worth_waiting_for_with_guests() const noexcept {
-  if (failure_ || !ring_.is_patient()) {
+unsigned RingSender::worth_waiting_for_with_clients() const noexcept {
+  if (failure_ || !ring_.has_min_wait()) {
     return 1;
   }
-  return std::max(completions_due() / 2 + std::min(guests_expected(), enough_of_guests), 1U);
+  return std::max(completions_due() / 2 + std::min(clients_expected(), enough_of_clients), 1U);
 }
 
 /// A further frame of the device would only queue up behind those that wait for room in the window.
@@ -415,14 +415,14 @@ bool RingSender::joins(const Connection& connection, const Request& request, std
     // All datagrams of a request but the last have the same length. The kernel makes one packet of
     // them; its fragments are pages at worst.
     const std::uint32_t fragments = length / page_length + 2 * (request.range_count + 1);
-    if (before.length != pool_.frame_length() || length > most_datagram_bytes ||
-        (fragments > most_fragments && !adjacent)) {
+    if (before.length != pool_.frame_length() || length > max_datagram_bytes ||
+        (fragments > max_fragments && !adjacent)) {
       return false;
     }
-  } else if (length > most_stream_bytes) {
+  } else if (length > max_stream_bytes) {
     return false;
   }
-  return adjacent || (vectored_ && request.range_count < most_ranges);
+  return adjacent || (vectored_ && request.range_count < max_ranges);
 }
 
 /// Adds what is left to send of a frame, by its address in our memory. False if the window is full.
@@ -581,7 +581,7 @@ void RingSender::reap() noexcept {
   ledger_.tick();
   ring_.for_each_completion([this](Completion completion) noexcept {
     if (completion.client() != 0) {
-      hand_on(completion);
+      dispatch(completion);
     } else if (completion.notification()) {
       handle_notification(completion);
     } else {

@@ -48,7 +48,7 @@ class RingSender final : public Sender, public RingHost {
  private:
   /// Most ranges of memory of one request: the fragments of a packet (17 on stock kernels) bound
   /// what a datagram can have.
-  static constexpr std::uint32_t most_ranges = 16;
+  static constexpr std::uint32_t max_ranges = 16;
   static constexpr std::uint32_t none = FrameLedger::none;
 
   struct Connection {
@@ -79,7 +79,7 @@ class RingSender final : public Sender, public RingHost {
     std::uint32_t slot;    ///< of the ring's table
     bool failed;
     bool notification_due;  ///< announced with the result
-    std::array<iovec, most_ranges> ranges;
+    std::array<iovec, max_ranges> ranges;
   };
 
   void describe(Connection& connection, int socket);
@@ -107,7 +107,7 @@ class RingSender final : public Sender, public RingHost {
   [[nodiscard]] bool something_to_wait_for() const noexcept;
   [[nodiscard]] std::uint32_t completions_due() const noexcept;
   [[nodiscard]] unsigned worth_waiting_for() const noexcept;
-  [[nodiscard]] unsigned worth_waiting_for_with_guests() const noexcept;
+  [[nodiscard]] unsigned worth_waiting_for_with_clients() const noexcept;
   [[nodiscard]] bool nothing_can_start() const noexcept;
   void reap() noexcept;
   void handle_result(Completion completion) noexcept;

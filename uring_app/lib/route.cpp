@@ -23,7 +23,7 @@
 #include <dmawire/error.hpp>
 #include <dmawire/unique_fd.hpp>
 
-#include "kernel_answers.hpp"
+#include "netlink_parse.hpp"
 
 namespace dmawire {
 namespace {

@@ -14,7 +14,7 @@
 #include <dmawire/error.hpp>
 #include <dmawire/packet_socket.hpp>
 
-#include "handed_buffer.hpp"
+#include "received_buffer.hpp"
 #include "share_message.hpp"
 #include "sys.hpp"
 
@@ -75,8 +75,8 @@ class Introduction {
     receive(DMAWIRE_SHARE_WELCOME);
     welcome_ = message_.as<dmawire_share_welcome>();
     if (welcome_.version != DMAWIRE_SHARE_VERSION || welcome_.hold == 0 || welcome_.buffers == 0 ||
-        welcome_.buffers > DMAWIRE_SHARE_MOST_BUFFERS || welcome_.frames == 0 ||
-        welcome_.frames > DMAWIRE_SHARE_MOST_FRAMES || welcome_.frame_length == 0 ||
+        welcome_.buffers > DMAWIRE_SHARE_MAX_BUFFERS || welcome_.frames == 0 ||
+        welcome_.frames > DMAWIRE_SHARE_MAX_FRAMES || welcome_.frame_length == 0 ||
         welcome_.frame_length > welcome_.stride ||
         welcome_.stride > std::numeric_limits<std::uint32_t>::max()) {
       throw broken("it announces what cannot be");
@@ -108,7 +108,7 @@ class Introduction {
           {buffer.id, static_cast<std::uint32_t>(buffer.offset + frame * welcome_.stride)});
     }
     try {
-      HandedBuffer handed =
+      ReceivedBuffer handed =
           take_handed(std::move(fd), buffer.length, device_ ? &*device_ : nullptr, options_.memfds);
       buffers_.push_back(std::move(handed.buffer));
       descriptions_.push_back({std::move(handed.exporter), handed.foreign});
@@ -195,7 +195,7 @@ class ShareClient::Engine {
     while (std::optional<Frame> frame = pool_.take()) {
       away_[frame->index()].emplace(std::move(*frame));
     }
-    done_.reserve(share::most_entries);
+    done_.reserve(share::max_entries);
   }
 
   std::optional<LentFrame> next() noexcept {
@@ -224,7 +224,7 @@ class ShareClient::Engine {
 
   std::error_code give_back() noexcept {
     for (;;) {
-      while (done_.size() < share::most_entries) {
+      while (done_.size() < share::max_entries) {
         std::optional<Frame> frame = pool_.take();
         if (!frame) {
           break;
@@ -394,9 +394,9 @@ std::string_view describe(dmawire_share_reason reason) noexcept {
       return "its device or file failed";
     case DMAWIRE_SHARE_FULL:
       return "it has as many clients as it takes";
-    case DMAWIRE_SHARE_UNSPOKEN:
+    case DMAWIRE_SHARE_BAD_VERSION:
       return "it speaks another version of the protocol";
-    case DMAWIRE_SHARE_BROKEN:
+    case DMAWIRE_SHARE_PROTOCOL_ERROR:
       return "it says that we broke a rule of the protocol";
     case DMAWIRE_SHARE_NO_DESCRIPTORS:
       return "it could not hand its buffers over, its limit of open files may be too small";

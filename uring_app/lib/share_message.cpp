@@ -12,7 +12,7 @@
 namespace dmawire::share {
 namespace {
 
-constexpr std::size_t control_size = CMSG_SPACE(most_entries * sizeof(int));
+constexpr std::size_t control_size = CMSG_SPACE(max_entries * sizeof(int));
 
 std::error_code error(int code) noexcept {
   return {code, std::system_category()};
@@ -74,7 +74,7 @@ std::optional<dmawire_share_header> parse_header(std::span<const std::byte> pack
   const auto header = as<dmawire_share_header>(packet);
   const auto shape = shape_of(header.type);
   if (!shape || header.reserved != 0 || header.size != packet.size() ||
-      header.count > most_entries || (header.count > 0) != (shape->entry > 0) ||
+      header.count > max_entries || (header.count > 0) != (shape->entry > 0) ||
       header.size != shape->fixed + header.count * shape->entry) {
     return {};
   }
@@ -109,7 +109,7 @@ std::error_code Incoming::receive(int socket, Descriptors descriptors) noexcept 
       continue;
     }
     const std::size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (std::size_t i = 0; i < count && descriptor_count_ < most_entries; ++i) {
+    for (std::size_t i = 0; i < count && descriptor_count_ < max_entries; ++i) {
       int fd = -1;
       std::memcpy(&fd, CMSG_DATA(part) + i * sizeof(int), sizeof(fd));
       descriptors_[descriptor_count_++].reset(fd);

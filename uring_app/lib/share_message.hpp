@@ -24,9 +24,9 @@ static_assert(sizeof(dmawire_share_buffer) == 32);
 static_assert(sizeof(dmawire_share_frame) == 56);
 static_assert(sizeof(dmawire_share_end) == 24);
 
-inline constexpr std::size_t most_entries = DMAWIRE_SHARE_MOST_ENTRIES;
+inline constexpr std::size_t max_entries = DMAWIRE_SHARE_MAX_ENTRIES;
 inline constexpr std::size_t longest =
-    sizeof(dmawire_share_header) + most_entries * sizeof(dmawire_share_frame);
+    sizeof(dmawire_share_header) + max_entries * sizeof(dmawire_share_frame);
 
 /// A message on its way out, and the descriptors that go with it.
 class Outgoing {
@@ -55,7 +55,7 @@ class Outgoing {
   void add_descriptor(int fd) noexcept { descriptors_[descriptor_count_++] = fd; }
 
   [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
-  [[nodiscard]] bool full() const noexcept { return count_ == most_entries; }
+  [[nodiscard]] bool full() const noexcept { return count_ == max_entries; }
   [[nodiscard]] std::span<const std::byte> bytes() const noexcept {
     return std::span{bytes_}.first(size_);
   }
@@ -65,7 +65,7 @@ class Outgoing {
 
  private:
   alignas(8) std::array<std::byte, longest> bytes_;
-  std::array<int, most_entries> descriptors_{};
+  std::array<int, max_entries> descriptors_{};
   std::size_t descriptor_count_ = 0;
   std::size_t size_;
   __u32 count_ = 0;
@@ -119,7 +119,7 @@ class Incoming {
 
  private:
   alignas(8) std::array<std::byte, longest> bytes_;
-  std::array<UniqueFd, most_entries> descriptors_;
+  std::array<UniqueFd, max_entries> descriptors_;
   std::size_t descriptor_count_ = 0;
   dmawire_share_header header_{};
 };

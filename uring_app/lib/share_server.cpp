@@ -30,25 +30,24 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 /// Bounds of one call of serve(): ready descriptors, messages of each, and connections accepted.
-constexpr std::size_t most_ready = 32;
-constexpr int most_in_a_row = 64;
-constexpr int most_accepted = 16;
+constexpr std::size_t max_ready = 32;
+constexpr int max_in_a_row = 64;
+constexpr int max_accepted = 16;
 
 constexpr std::chrono::seconds time_to_greet{DMAWIRE_SHARE_HELLO_SECONDS};
 constexpr std::chrono::seconds time_to_read{DMAWIRE_SHARE_READ_SECONDS};
 constexpr std::chrono::seconds time_to_end{DMAWIRE_SHARE_END_SECONDS};
 
-FramePool& checked(FramePool& pool, std::uint32_t most_clients) {
-  if (pool.buffers().size() > DMAWIRE_SHARE_MOST_BUFFERS ||
-      pool.size() > DMAWIRE_SHARE_MOST_FRAMES) {
+FramePool& checked(FramePool& pool, std::uint32_t max_clients) {
+  if (pool.buffers().size() > DMAWIRE_SHARE_MAX_BUFFERS || pool.size() > DMAWIRE_SHARE_MAX_FRAMES) {
     throw Error(
         0,
         fmt::format("{} frames in {} buffers are too many to share", pool.size(),
                     pool.buffers().size()),
-        fmt::format("most are {} in {}", DMAWIRE_SHARE_MOST_FRAMES, DMAWIRE_SHARE_MOST_BUFFERS));
+        fmt::format("most are {} in {}", DMAWIRE_SHARE_MAX_FRAMES, DMAWIRE_SHARE_MAX_BUFFERS));
   }
-  if (most_clients == 0 || most_clients >= pool.size()) {
-    throw Error(0, fmt::format("{} frames are too few for {} clients", pool.size(), most_clients),
+  if (max_clients == 0 || max_clients >= pool.size()) {
+    throw Error(0, fmt::format("{} frames are too few for {} clients", pool.size(), max_clients),
                 "there must be one for each, and one more");
   }
   return pool;
@@ -65,13 +64,13 @@ std::pair<dev_t, ino_t> place_of(const std::string& path) noexcept {
 
 class ShareServer::Engine {
  public:
-  Engine(FramePool& pool, std::uint32_t most_clients, std::string path)
-      : pool_(checked(pool, most_clients)),
+  Engine(FramePool& pool, std::uint32_t max_clients, std::string path)
+      : pool_(checked(pool, max_clients)),
         path_(std::move(path)),
         epoll_(::epoll_create1(EPOLL_CLOEXEC)),
         timer_(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)),
-        most_held_(pool.size() / (most_clients + 1)),
-        clients_(most_clients) {
+        max_held_(pool.size() / (max_clients + 1)),
+        clients_(max_clients) {
     if (!epoll_.valid() || !timer_.valid() ||
         !watch(EPOLL_CTL_ADD, timer_.get(), EPOLLIN, timer_number)) {
       throw Error(errno, "creating an epoll instance with a timer");
@@ -79,7 +78,7 @@ class ShareServer::Engine {
     describe_buffers();
     for (Client& client : clients_) {
       client.leases.resize(pool.size());
-      client.untold.reserve(most_held_);
+      client.untold.reserve(max_held_);
     }
     if (!path_.empty()) {
       listener_ = listen_packets(path_);
@@ -139,7 +138,7 @@ class ShareServer::Engine {
       if (client.state != Client::State::receiving) {
         continue;
       }
-      if (client.held >= client.most_held) {
+      if (client.held >= client.max_held) {
         ++client.skipped;
         ++statistics_.skipped;
         continue;
@@ -158,7 +157,7 @@ class ShareServer::Engine {
 
   [[nodiscard]] bool wanted() const noexcept {
     return std::any_of(clients_.begin(), clients_.end(), [](const Client& client) {
-      return client.state == Client::State::receiving && client.held < client.most_held;
+      return client.state == Client::State::receiving && client.held < client.max_held;
     });
   }
 
@@ -167,7 +166,7 @@ class ShareServer::Engine {
     for (Client& client : clients_) {
       send_due(client);
     }
-    std::array<epoll_event, most_ready> events;
+    std::array<epoll_event, max_ready> events;
     const int count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), 0);
     const std::size_t ready = count > 0 ? static_cast<std::size_t>(count) : 0;
     for (const epoll_event& event : std::span{events}.first(ready)) {
@@ -200,7 +199,7 @@ class ShareServer::Engine {
                       [](const Client& one) { return one.state != Client::State::absent; }));
   }
   [[nodiscard]] std::uint64_t held() const noexcept { return held_; }
-  [[nodiscard]] bool all_home() const noexcept {
+  [[nodiscard]] bool all_released() const noexcept {
     return held_ == 0 && std::all_of(clients_.begin(), clients_.end(), [](const Client& client) {
              return client.state == Client::State::absent || client.state == Client::State::leaving;
            });
@@ -233,7 +232,7 @@ class ShareServer::Engine {
     };
     State state = State::absent;
     UniqueFd socket;
-    std::uint32_t most_held = 0;
+    std::uint32_t max_held = 0;
     std::uint32_t held = 0;
     std::uint32_t skipped = 0;       ///< since the last one that it was lent
     std::uint32_t buffers_told = 0;  ///< while introducing
@@ -269,7 +268,7 @@ class ShareServer::Engine {
 
   /// The listener stays readable while more connections wait.
   void accept_some() noexcept {
-    for (int left = most_accepted; left > 0; --left) {
+    for (int left = max_accepted; left > 0; --left) {
       UniqueFd socket{::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC)};
       if (socket.valid()) {
         add(std::move(socket));
@@ -294,8 +293,9 @@ class ShareServer::Engine {
   }
 
   void turn_away(Newcomer& newcomer, dmawire_share_reason reason) noexcept {
-    ++(reason == DMAWIRE_SHARE_BROKEN || reason == DMAWIRE_SHARE_TIMED_OUT ? statistics_.dropped
-                                                                           : statistics_.refused);
+    ++(reason == DMAWIRE_SHARE_PROTOCOL_ERROR || reason == DMAWIRE_SHARE_TIMED_OUT
+           ? statistics_.dropped
+           : statistics_.refused);
     say_end(newcomer.socket.get(), reason, 0);
     newcomer.socket.reset();
   }
@@ -314,16 +314,16 @@ class ShareServer::Engine {
     } else if (code == 0 && incoming_.type() == DMAWIRE_SHARE_HELLO) {
       take_hello(newcomer);
     } else {
-      turn_away(newcomer, DMAWIRE_SHARE_BROKEN);
+      turn_away(newcomer, DMAWIRE_SHARE_PROTOCOL_ERROR);
     }
   }
 
   void take_hello(Newcomer& newcomer) noexcept {
     const auto hello = incoming_.as<dmawire_share_hello>();
     if (hello.magic != DMAWIRE_SHARE_MAGIC || hello.flags != 0) {
-      turn_away(newcomer, DMAWIRE_SHARE_BROKEN);
+      turn_away(newcomer, DMAWIRE_SHARE_PROTOCOL_ERROR);
     } else if (hello.version == 0) {
-      turn_away(newcomer, DMAWIRE_SHARE_UNSPOKEN);
+      turn_away(newcomer, DMAWIRE_SHARE_BAD_VERSION);
     } else if (Client* const client = find_place();
                client == nullptr ||
                !watch(EPOLL_CTL_MOD, newcomer.socket.get(), EPOLLIN, number_of(*client))) {
@@ -331,7 +331,7 @@ class ShareServer::Engine {
     } else {
       client->socket = std::move(newcomer.socket);
       client->state = Client::State::introducing;
-      client->most_held = hello.hold == 0 ? most_held_ : std::min(hello.hold, most_held_);
+      client->max_held = hello.hold == 0 ? max_held_ : std::min(hello.hold, max_held_);
       client->buffers_told = 0;
       client->welcomed = false;
       client->blocked = false;
@@ -479,7 +479,7 @@ class ShareServer::Engine {
       const dmawire_share_welcome welcome{
           .header = {},
           .version = DMAWIRE_SHARE_VERSION,
-          .hold = client.most_held,
+          .hold = client.max_held,
           .buffers = static_cast<__u32>(descriptions_.size()),
           .frames = pool_.size(),
           .frame_length = pool_.frame_length(),
@@ -534,7 +534,7 @@ class ShareServer::Engine {
   }
 
   void take_in(Client& client) noexcept {
-    for (int left = most_in_a_row; left > 0 && client.state != Client::State::absent; --left) {
+    for (int left = max_in_a_row; left > 0 && client.state != Client::State::absent; --left) {
       const int code =
           incoming_.receive(client.socket.get(), share::Incoming::Descriptors::none).value();
       if (code == EAGAIN) {
@@ -545,7 +545,7 @@ class ShareServer::Engine {
       } else if (code == 0 && incoming_.type() == DMAWIRE_SHARE_DONE) {
         take_back(client);
       } else {
-        drop(client, DMAWIRE_SHARE_BROKEN);
+        drop(client, DMAWIRE_SHARE_PROTOCOL_ERROR);
       }
     }
   }
@@ -554,7 +554,7 @@ class ShareServer::Engine {
     for (std::uint32_t i = 0; i < incoming_.count(); ++i) {
       const auto id = incoming_.entry<__u32>(i);
       if (id >= pool_.size() || !client.leases[id].frame || !client.leases[id].told) {
-        drop(client, DMAWIRE_SHARE_BROKEN);
+        drop(client, DMAWIRE_SHARE_PROTOCOL_ERROR);
         return;
       }
       client.leases[id].frame.reset();
@@ -594,9 +594,9 @@ class ShareServer::Engine {
   UniqueFd listener_;
   std::pair<dev_t, ino_t> place_;  ///< of the listener's name
   UniqueFd spare_;                 ///< a descriptor to have one when there are no more
-  const std::uint32_t most_held_;
+  const std::uint32_t max_held_;
   std::vector<dmawire_share_buffer> descriptions_;
-  std::array<Newcomer, most_newcomers> newcomers_;
+  std::array<Newcomer, max_newcomers> newcomers_;
   std::vector<Client> clients_;
   share::Incoming incoming_;
   std::optional<dmawire_share_reason> ended_;
@@ -605,11 +605,11 @@ class ShareServer::Engine {
   ShareStatistics statistics_;
 };
 
-ShareServer::ShareServer(const std::string& path, FramePool& pool, std::uint32_t most_clients)
-    : engine_(std::make_unique<Engine>(pool, most_clients, path)) {}
+ShareServer::ShareServer(const std::string& path, FramePool& pool, std::uint32_t max_clients)
+    : engine_(std::make_unique<Engine>(pool, max_clients, path)) {}
 
-ShareServer::ShareServer(FramePool& pool, std::uint32_t most_clients)
-    : engine_(std::make_unique<Engine>(pool, most_clients, std::string{})) {}
+ShareServer::ShareServer(FramePool& pool, std::uint32_t max_clients)
+    : engine_(std::make_unique<Engine>(pool, max_clients, std::string{})) {}
 
 ShareServer::~ShareServer() = default;
 
@@ -645,8 +645,8 @@ std::uint64_t ShareServer::held() const noexcept {
   return engine_->held();
 }
 
-bool ShareServer::all_home() const noexcept {
-  return engine_->all_home();
+bool ShareServer::all_released() const noexcept {
+  return engine_->all_released();
 }
 
 const ShareStatistics& ShareServer::statistics() const noexcept {

@@ -22,7 +22,7 @@ namespace dmawire {
 namespace {
 
 /// Connections that may wait to be accepted.
-constexpr int most_waiting = 128;
+constexpr int max_waiting = 128;
 
 using AddressList = std::unique_ptr<addrinfo, decltype(&freeaddrinfo)>;
 
@@ -72,7 +72,7 @@ int bind_to(const UniqueFd& socket, const addrinfo& address) {
   if (::bind(socket.get(), address.ai_addr, address.ai_addrlen) < 0) {
     return -1;
   }
-  return address.ai_socktype == SOCK_STREAM ? ::listen(socket.get(), most_waiting) : 0;
+  return address.ai_socktype == SOCK_STREAM ? ::listen(socket.get(), max_waiting) : 0;
 }
 
 /// Calls `attempt(socket, address)` on each address until one succeeds.

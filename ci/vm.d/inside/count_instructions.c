@@ -32,13 +32,13 @@ void qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(struct block *block, int 
 void qemu_plugin_register_atexit_cb(uint64_t id, void (*at_exit)(uint64_t id, void *data), void *data);
 
 /* The same code may be translated again, and cut otherwise: a block is an address and a length. */
-#define MOST_BLOCKS (1U << 20)
-#define HASH_SIZE (4 * MOST_BLOCKS)
+#define MAX_BLOCKS (1U << 20)
+#define HASH_SIZE (4 * MAX_BLOCKS)
 
 static struct {
 	uint64_t address;
 	size_t length;
-} blocks[MOST_BLOCKS];
+} blocks[MAX_BLOCKS];
 static uint32_t nr_blocks;
 static uint32_t hash[HASH_SIZE]; /* index into blocks, plus one */
 static struct scoreboard *counts;
@@ -58,7 +58,7 @@ static bool find(uint64_t address, size_t length, uint32_t *index)
 		if (blocks[*index].address == address && blocks[*index].length == length)
 			return true;
 	}
-	if (nr_blocks == MOST_BLOCKS)
+	if (nr_blocks == MAX_BLOCKS)
 		return false;
 	blocks[nr_blocks].address = address;
 	blocks[nr_blocks].length = length;
@@ -100,7 +100,7 @@ EXPORTED int qemu_plugin_install(uint64_t id, const struct info *info, int argc,
 			snprintf(path, sizeof(path), "%s", argv[i] + 4);
 	if (!path[0])
 		return -1;
-	counts = qemu_plugin_scoreboard_new(MOST_BLOCKS * sizeof(uint64_t));
+	counts = qemu_plugin_scoreboard_new(MAX_BLOCKS * sizeof(uint64_t));
 	qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
 	qemu_plugin_register_atexit_cb(id, at_exit, NULL);
 	return 0;

@@ -97,8 +97,8 @@ const std::span<const int> attach_errors = for_attach;
 const std::span<const int> detach_errors = for_detach;
 const std::span<const int> start_errors = for_start;
 const std::span<const int> stop_errors = for_stop;
-const std::span<const int> give_errors = for_give;
-const std::span<const int> take_errors = for_take;
+const std::span<const int> enqueue_errors = for_give;
+const std::span<const int> dequeue_errors = for_take;
 const std::span<const int> capture_errors = for_capture;
 const std::span<const int> register_errors = for_register;
 const std::span<const int> unregister_errors = for_unregister;
@@ -179,18 +179,18 @@ int refusal(const dmawire_stop& stop, Sized sized) {
   return stop.flags != 0 ? EINVAL : 0;
 }
 
-int refusal(const dmawire_give& give, Sized sized) {
-  if (const int error = refusal(sized, DMAWIRE_GIVE_SIZE_V1, sizeof(give))) {
+int refusal(const dmawire_enqueue& enqueue, Sized sized) {
+  if (const int error = refusal(sized, DMAWIRE_ENQUEUE_SIZE_V1, sizeof(enqueue))) {
     return error;
   }
-  return give.flags != 0 ? EINVAL : 0;
+  return enqueue.flags != 0 ? EINVAL : 0;
 }
 
-int refusal(const dmawire_take& take, Sized sized) {
-  if (const int error = refusal(sized, DMAWIRE_TAKE_SIZE_V1, sizeof(take))) {
+int refusal(const dmawire_dequeue& dequeue, Sized sized) {
+  if (const int error = refusal(sized, DMAWIRE_DEQUEUE_SIZE_V1, sizeof(dequeue))) {
     return error;
   }
-  return take.flags != 0 ? EINVAL : 0;
+  return dequeue.flags != 0 ? EINVAL : 0;
 }
 
 int refusal(const dmawire_status& status, Sized sized) {
@@ -263,11 +263,11 @@ const char* complaint(const dmawire_query& answer, const BufferModel& buffer) {
     return "QUERY: not the direction or node it was created with";
   }
   const bool is_user = buffer.backing == DMAWIRE_BACKING_USER;
-  const std::uint64_t most_segments =
+  const std::uint64_t max_segments =
       buffer.backing == DMAWIRE_BACKING_CONTIG ? 1 : buffer.length / page + (is_user ? 2 : 0);
   if (answer.out_backing != buffer.backing || answer.out_segments == 0 ||
       answer.out_largest_segment == 0 || (!is_user && answer.out_largest_segment % page != 0) ||
-      answer.out_largest_segment > buffer.length || answer.out_segments > most_segments ||
+      answer.out_largest_segment > buffer.length || answer.out_segments > max_segments ||
       std::accumulate(std::begin(answer.out_segments_of), std::end(answer.out_segments_of), 0U) !=
           answer.out_segments ||
       answer.out_folios > buffer.length / folio) {
@@ -276,8 +276,8 @@ const char* complaint(const dmawire_query& answer, const BufferModel& buffer) {
   if (buffer.backing == DMAWIRE_BACKING_COHERENT && answer.out_register == DMAWIRE_NO_PAGES) {
     return nullptr;
   }
-  const std::uint32_t verdict = is_user                                    ? DMAWIRE_WHERE_IT_IS
-                                : (buffer.flags & DMAWIRE_CREATE_CMA) != 0 ? DMAWIRE_CANNOT_STAY
+  const std::uint32_t verdict = is_user                                    ? DMAWIRE_USE_IN_PLACE
+                                : (buffer.flags & DMAWIRE_CREATE_CMA) != 0 ? DMAWIRE_NO_LONGTERM_PIN
                                 : buffer.writable                          ? DMAWIRE_USABLE
                                                                            : DMAWIRE_READ_ONLY;
   return answer.out_register != verdict ? "QUERY: wrong verdict on registering" : nullptr;

@@ -23,11 +23,11 @@ namespace dmawire::fuzz {
 namespace {
 
 constexpr int longest_execution_ms = 60'000;  // a software CPU with KASAN, on a busy host
-constexpr std::size_t most_features = 8'000;
+constexpr std::size_t max_features = 8'000;
 
 struct Outcome {
   std::size_t count;
-  std::array<Feature, most_features> features;
+  std::array<Feature, max_features> features;
 };
 
 Feature edge(std::uint32_t from, std::uint32_t to) {
@@ -38,7 +38,7 @@ Feature edge(std::uint32_t from, std::uint32_t to) {
 bool is_idle(int device) {
   dmawire_status status{.size = sizeof(status)};
   return ::ioctl(device, DMAWIRE_IOC_STATUS, &status) != 0 ||
-         (status.out_running == 0 && status.out_given == 0);
+         (status.out_running == 0 && status.out_queued == 0);
 }
 
 }  // namespace
@@ -105,7 +105,7 @@ void BatchRunner::record(std::size_t input, std::span<const std::uint32_t> resul
   Outcome& outcome = shared_->outcomes.at(input);
   outcome.count = 0;
   const auto add = [&](Feature feature) {
-    if (!seen_[feature] && outcome.count < most_features) {
+    if (!seen_[feature] && outcome.count < max_features) {
       seen_[feature] = true;
       outcome.features.at(outcome.count++) = feature;
     }

@@ -88,10 +88,10 @@ void capture_elsewhere() {
                         .fd_flags = O_RDWR | O_CLOEXEC};
   ::ioctl(fd, DMAWIRE_IOC_CREATE, &create);
   tell(fd, DMAWIRE_IOC_ATTACH, dmawire_attach{.fd = create.out_fd});
-  tell(fd, DMAWIRE_IOC_GIVE, dmawire_give{.length = 4096});
+  tell(fd, DMAWIRE_IOC_ENQUEUE, dmawire_enqueue{.length = 4096});
   tell(fd, DMAWIRE_IOC_START, dmawire_start{});
-  tell(fd, DMAWIRE_IOC_GIVE, dmawire_give{.length = 4096, .offset = 4096});
-  tell(fd, DMAWIRE_IOC_TAKE, dmawire_take{});
+  tell(fd, DMAWIRE_IOC_ENQUEUE, dmawire_enqueue{.length = 4096, .offset = 4096});
+  tell(fd, DMAWIRE_IOC_DEQUEUE, dmawire_dequeue{});
 }
 
 /// Stops what others run on these files.
@@ -99,7 +99,7 @@ void stop_all(std::span<const Target> devices) {
   const Impatience impatience;  // a file may be one that waits
   for (const Target& device : devices) {
     tell(device.fd, DMAWIRE_IOC_STOP, dmawire_stop{});
-    tell(device.fd, DMAWIRE_IOC_TAKE, dmawire_take{});
+    tell(device.fd, DMAWIRE_IOC_DEQUEUE, dmawire_dequeue{});
     tell(device.fd, DMAWIRE_IOC_DETACH, dmawire_detach{});
   }
 }
@@ -487,24 +487,24 @@ void Executor::stop(const Call& call) {
   ioctl_of_capture(call, DMAWIRE_IOC_STOP, argument, stop_errors, refused);
 }
 
-void Executor::give(const Call& call) {
-  dmawire_give argument{.size = size_of_struct<dmawire_give>(call),
-                        .flags = as<std::uint32_t>(call.get("flags")),
-                        .index = as<std::uint32_t>(call.get("index")),
-                        .length = as<std::uint32_t>(call.get("length")),
-                        .offset = as<std::uint64_t>(call.get("offset")),
-                        .user_data = 0};
-  const int refused = refusal(argument, sized<dmawire_give>(call));
-  ioctl_of_capture(call, DMAWIRE_IOC_GIVE, argument, give_errors, refused);
+void Executor::enqueue(const Call& call) {
+  dmawire_enqueue argument{.size = size_of_struct<dmawire_enqueue>(call),
+                           .flags = as<std::uint32_t>(call.get("flags")),
+                           .index = as<std::uint32_t>(call.get("index")),
+                           .length = as<std::uint32_t>(call.get("length")),
+                           .offset = as<std::uint64_t>(call.get("offset")),
+                           .user_data = 0};
+  const int refused = refusal(argument, sized<dmawire_enqueue>(call));
+  ioctl_of_capture(call, DMAWIRE_IOC_ENQUEUE, argument, enqueue_errors, refused);
 }
 
-void Executor::take(const Call& call) {
-  dmawire_take argument{};
-  argument.size = size_of_struct<dmawire_take>(call);
+void Executor::dequeue(const Call& call) {
+  dmawire_dequeue argument{};
+  argument.size = size_of_struct<dmawire_dequeue>(call);
   argument.flags = as<std::uint32_t>(call.get("flags"));
-  const int refused = refusal(argument, sized<dmawire_take>(call));
+  const int refused = refusal(argument, sized<dmawire_dequeue>(call));
   const Impatience impatience;  // the file may be one that waits
-  ioctl_of_capture(call, DMAWIRE_IOC_TAKE, argument, take_errors, refused);
+  ioctl_of_capture(call, DMAWIRE_IOC_DEQUEUE, argument, dequeue_errors, refused);
 }
 
 void Executor::status(const Call& call) {
@@ -798,8 +798,8 @@ const std::vector<Executor::Handler>& Executor::handlers() {
       &Executor::info,        &Executor::query,
       &Executor::odd_ioctl,   &Executor::attach,
       &Executor::detach,      &Executor::start,
-      &Executor::stop,        &Executor::give,
-      &Executor::take,        &Executor::lend,
+      &Executor::stop,        &Executor::enqueue,
+      &Executor::dequeue,     &Executor::lend,
       &Executor::status,      &Executor::foreign,
       &Executor::other,       &Executor::make_memfd,
       &Executor::seal,        &Executor::allocate,

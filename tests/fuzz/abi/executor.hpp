@@ -107,8 +107,8 @@ class Executor {
   void detach(const Call& call);
   void start(const Call& call);
   void stop(const Call& call);
-  void give(const Call& call);
-  void take(const Call& call);
+  void enqueue(const Call& call);
+  void dequeue(const Call& call);
   void lend(const Call& call);
   void status(const Call& call);
   void foreign(const Call& call);

@@ -89,11 +89,11 @@ void Executor::lend(const Call& call) {
          dmawire_sync{.flags = DMAWIRE_SYNC_RW | DMAWIRE_SYNC_END, .fd = lent.fd});
   }
   if (given) {
-    tell(to.fd, DMAWIRE_IOC_GIVE, dmawire_give{.index = attach.out_index, .length = page});
+    tell(to.fd, DMAWIRE_IOC_ENQUEUE, dmawire_enqueue{.index = attach.out_index, .length = page});
     tell(to.fd, DMAWIRE_IOC_START, dmawire_start{});
-    tell(to.fd, DMAWIRE_IOC_TAKE, dmawire_take{});
+    tell(to.fd, DMAWIRE_IOC_DEQUEUE, dmawire_dequeue{});
     tell(to.fd, DMAWIRE_IOC_STOP, dmawire_stop{});
-    tell(to.fd, DMAWIRE_IOC_TAKE, dmawire_take{});
+    tell(to.fd, DMAWIRE_IOC_DEQUEUE, dmawire_dequeue{});
   }
   tell(to.fd, DMAWIRE_IOC_DETACH, dmawire_detach{.index = attach.out_index});
   // User memory may be a mapping of this buffer, and a child has its mappings.

@@ -21,7 +21,7 @@ namespace {
 constexpr std::span<const int> anything{};
 constexpr std::uint64_t page = 4096;
 constexpr std::size_t pages = 64;
-constexpr std::uint64_t most_bytes = 2 * pages * page;
+constexpr std::uint64_t max_bytes = 2 * pages * page;
 
 // In the middle of a page, which only frames of a device and what is sent go over.
 constexpr std::uint64_t mark_offset = page / 2;
@@ -32,7 +32,7 @@ std::uint64_t mark(std::size_t file, std::size_t number) {
 }
 
 std::uint64_t checksum_of(int fd) {
-  std::vector<unsigned char> bytes(most_bytes);
+  std::vector<unsigned char> bytes(max_bytes);
   const ssize_t count = ::pread(fd, bytes.data(), bytes.size(), 0);
   std::uint64_t sum = 0xcbf2'9ce4'8422'2325;
   for (ssize_t i = 0; i < count; ++i) {
@@ -118,8 +118,8 @@ void Executor::check_sealed(const OwnMemfd& file) {
 
 void Executor::allocate(const Call& call) {
   const Target file = own_memfd(call.get("memfd"));
-  const auto offset = static_cast<std::uint64_t>(call.get("offset")) % (most_bytes / 2);
-  const auto length = static_cast<std::uint64_t>(call.get("length")) % (most_bytes / 2);
+  const auto offset = static_cast<std::uint64_t>(call.get("offset")) % (max_bytes / 2);
+  const auto length = static_cast<std::uint64_t>(call.get("length")) % (max_bytes / 2);
   const int error = ::fallocate(file.fd, static_cast<int>(call.get("mode")),
                                 static_cast<off_t>(offset), static_cast<off_t>(length)) == 0
                         ? 0

@@ -25,7 +25,7 @@ struct SwSyncFence {
   char name[32];
   std::int32_t fence;
 };
-constexpr std::uint32_t most_fence_value = 2;
+constexpr std::uint32_t max_fence_value = 2;
 constexpr unsigned long create_fence = _IOWR('W', 0, SwSyncFence);
 constexpr unsigned long advance = _IOW('W', 1, std::uint32_t);
 
@@ -42,7 +42,7 @@ void Executor::fence(const Call& call) {
     ::ioctl(timeline_, advance, &one);
   } else if (how == 3) {
     close_timeline();
-  } else if (SwSyncFence request{.value = how == 0 ? 1 : most_fence_value};
+  } else if (SwSyncFence request{.value = how == 0 ? 1 : max_fence_value};
              ::ioctl(timeline_, create_fence, &request) == 0) {
     descriptors_.add({request.fence, Kind::other});
   }
@@ -55,7 +55,7 @@ void Executor::close_timeline() {
   if (timeline_ < 0) {
     return;
   }
-  std::uint32_t all = most_fence_value;
+  std::uint32_t all = max_fence_value;
   ::ioctl(timeline_, advance, &all);
   ::close(timeline_);
   timeline_ = -1;

@@ -16,7 +16,7 @@ namespace dmawire::fuzz {
 namespace {
 
 constexpr unsigned entries = 32;  // more than an input has calls
-constexpr std::size_t most_rings = 3;
+constexpr std::size_t max_rings = 3;
 constexpr unsigned tables_slots = 4;
 constexpr std::span<const int> anything{};
 
@@ -35,7 +35,7 @@ unsigned unsigned_of(const Call& call, const char* field) {
 
 FuzzRing& Executor::new_ring(unsigned flags, unsigned slots) {
   const std::scoped_lock lock{mutex_};
-  if (rings_.size() == most_rings) {
+  if (rings_.size() == max_rings) {
     return *rings_.back();
   }
   FuzzRing& made = *rings_.emplace_back(std::make_unique<FuzzRing>());
@@ -106,7 +106,7 @@ void Executor::request(const Call& call, const Request& request, Prepare prepare
   }
 }
 
-void Executor::take_completions(FuzzRing& ring) {
+void Executor::dequeue_completions(FuzzRing& ring) {
   if ((ring.ring.flags & IORING_SETUP_DEFER_TASKRUN) != 0) {
     io_uring_get_events(&ring.ring);
   }

@@ -69,7 +69,7 @@ void add_line(Input& input, std::string_view line) {
     input.parallel = true;
   } else if (line == "torn") {
     input.torn = true;
-  } else if (input.calls.size() < most_calls) {
+  } else if (input.calls.size() < max_calls) {
     input.calls.push_back(parse_call(line));
   } else {
     throw bad("too many calls", line);
@@ -136,7 +136,7 @@ Input Mutator::make() {
   if (below(4) != 0) {  // without a buffer there is little to be done
     input.calls.push_back(make_call(index_of("create")));
   }
-  const std::size_t count = 1 + below(most_calls / 2);
+  const std::size_t count = 1 + below(max_calls / 2);
   for (std::size_t i = 0; i < count; ++i) {
     input.calls.push_back(make_call(below(grammar().size())));
   }
@@ -207,7 +207,7 @@ void Mutator::change_once(Input& input, const Input& other) {
     default:
       change_field(*place());
   }
-  calls.resize(std::min(calls.size(), most_calls));
+  calls.resize(std::min(calls.size(), max_calls));
 }
 
 Input Mutator::change(const std::vector<Input>& corpus) {

@@ -25,7 +25,7 @@
 /// all calls and fields.
 namespace dmawire::fuzz {
 
-inline constexpr std::size_t most_calls = 24;
+inline constexpr std::size_t max_calls = 24;
 
 struct Values {
   std::vector<std::int64_t> interesting;

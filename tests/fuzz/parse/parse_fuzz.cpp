@@ -33,7 +33,7 @@
 #include "commands/bench/table.hpp"
 #include "commands/units.hpp"
 #include "completion.hpp"
-#include "kernel_answers.hpp"
+#include "netlink_parse.hpp"
 #include "share_message.hpp"
 
 namespace dmawire {
@@ -200,7 +200,7 @@ void share_message(Bytes bytes) {
   if (!header) {
     return;
   }
-  must(header->count <= share::most_entries, "a message has no more entries than there can be");
+  must(header->count <= share::max_entries, "a message has no more entries than there can be");
   switch (header->type) {
     case DMAWIRE_SHARE_HELLO:
       static_cast<void>(share::as<dmawire_share_hello>(bytes));

@@ -20,7 +20,7 @@ namespace dmawire::commands::bench {
 namespace {
 
 /// What may be kept beside the pool in use.
-constexpr std::uint64_t most_kept = 256UL * 1024 * 1024;
+constexpr std::uint64_t max_kept = 256UL * 1024 * 1024;
 
 /// For cases with a backing.
 Device device_for(const Case& what) {
@@ -118,7 +118,7 @@ FramePool& Memory::pool(const Case& what) {
   for (const Kept& one : kept_) {
     bytes += one.bytes();
   }
-  while (!kept_.empty() && bytes > most_kept) {
+  while (!kept_.empty() && bytes > max_kept) {
     bytes -= kept_.front().bytes();
     kept_.pop_front();
   }

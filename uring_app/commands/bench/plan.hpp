@@ -55,7 +55,7 @@ struct Plan {
   std::vector<std::uint64_t> sizes{4UL * 1024, 64UL * 1024};
   std::vector<std::uint32_t> depths{64};
   std::vector<std::uint32_t> connections{1};
-  std::vector<std::uint32_t> gathers{Sender::most_gathered};
+  std::vector<std::uint32_t> gathers{Sender::max_gathered};
   std::vector<std::uint32_t> batches{32};
   std::vector<std::optional<std::uint32_t>> frames{{}};  ///< none: what the data asks for
   std::vector<std::optional<std::uint64_t>> offsets{{}};

@@ -52,8 +52,8 @@ std::uint64_t since(std::uint64_t before, std::uint64_t now) {
 
 /// A ring goes some time after it was closed, and its memory and charges with it.
 void wait_for_release(std::uint64_t locked) {
-  constexpr int most_tries = 2000;
-  for (int i = 0; i < most_tries && Charges{}.locked > locked; ++i) {
+  constexpr int max_tries = 2000;
+  for (int i = 0; i < max_tries && Charges{}.locked > locked; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds{1});
   }
 }

@@ -22,8 +22,8 @@ FrameStream::FrameStream(const SendOptions& options, UniqueFd datagrams, FramePo
       latency_(pool.size()),
       chosen_(open_sender(options, socket_.get(), pool,
                           {.batch = pool.size(),  // nothing is started but by wait(), all at once
-                           .guest_requests = origin.requests + ReadWatch::most_requests +
-                                             (options.record.empty() ? 0 : pool.size()),
+                           .client_requests = origin.requests + ReadWatch::max_requests +
+                                              (options.record.empty() ? 0 : pool.size()),
                            .observer = &latency_})),
       sender_(*chosen_.sender),
       source_(origin.open(pool, sender_)) {

@@ -60,7 +60,7 @@ class ImportStream {
   StreamOutcome run() {
     const Meter meter{options_.verify_copies};
     for (;;) {
-      hand_on();  // and learns of the owner's end: of that nothing more would wake us
+      dispatch();  // and learns of the owner's end: of that nothing more would wake us
       (void)client_.give_back();
       if (ended()) {
         break;
@@ -75,10 +75,10 @@ class ImportStream {
 
  private:
   Sender::Options sender_options() {
-    constexpr std::uint32_t watches = 2 * ReadWatch::most_requests;
+    constexpr std::uint32_t watches = 2 * ReadWatch::max_requests;
     const std::uint32_t frames = client_.pool().size();
     return {.batch = frames,  // nothing is started but by wait(), which does all at once
-            .guest_requests = watches + (options_.record.empty() ? 0 : frames)};
+            .client_requests = watches + (options_.record.empty() ? 0 : frames)};
   }
 
   /// Of other exporters' buffers some cannot be sent from: then the kernel copies.
@@ -111,7 +111,7 @@ class ImportStream {
     }
   }
 
-  void hand_on() noexcept {
+  void dispatch() noexcept {
     while (!enough()) {
       std::optional<LentFrame> lent = client_.next();
       if (!lent) {
@@ -164,7 +164,7 @@ class ImportStream {
     owner_.reset();
     signal_.reset();
     stop_.let_through();  // the peer may never read what is left
-    hand_on();
+    dispatch();
     if (chosen_) {
       note(chosen_->sender->finish());
     }

@@ -22,12 +22,12 @@ void Sharing::finish(dmawire_share_reason reason) {
   server_.end(reason);
   server_.serve();
   const bool stopped = stop_.caught();
-  if (!server_.all_home()) {
+  if (!server_.all_released()) {
     fmt::print(stderr, "waiting for {} clients that hold {} frames\n", server_.clients(),
                server_.held());
   }
   const std::uint64_t dropped = server_.statistics().dropped;
-  while (!server_.all_home() && (stopped || !stop_.caught())) {
+  while (!server_.all_released() && (stopped || !stop_.caught())) {
     std::array<pollfd, 2> entries{{{.fd = server_.fd(), .events = POLLIN, .revents = 0},
                                    {.fd = stop_.fd(), .events = POLLIN, .revents = 0}}};
     ::poll(entries.data(), entries.size(), -1);

@@ -14,12 +14,12 @@ inline constexpr const char* sums_payload = "skb_checksum_help";
 
 /// Counts how often the kernel calls one of its functions, without asking whoever uses it: a
 /// kprobe. System-wide.
-class CallWitness {
+class KprobeCounter {
  public:
-  explicit CallWitness(std::string function);
-  ~CallWitness();
-  CallWitness(const CallWitness&) = delete;
-  CallWitness& operator=(const CallWitness&) = delete;
+  explicit KprobeCounter(std::string function);
+  ~KprobeCounter();
+  KprobeCounter(const KprobeCounter&) = delete;
+  KprobeCounter& operator=(const KprobeCounter&) = delete;
 
   /// Calls since this was made.
   [[nodiscard]] std::uint64_t calls() const;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-#ifndef DMAWIRE_TARGET_H
-#define DMAWIRE_TARGET_H
+#ifndef DMAWIRE_ATTACHMENT_H
+#define DMAWIRE_ATTACHMENT_H
 
 #include <linux/dma-direction.h>
 #include <linux/list.h>
@@ -39,7 +39,7 @@ struct dmawire_spans {
 };
 
 /**
- * struct dmawire_target - a dma-buf of ours that a device writes to
+ * struct dmawire_attachment - a dma-buf of ours that a device writes to
  * @dmabuf: holds a reference
  * @lock: the queue's
  * @dev: does the DMA; NULL if the CPU fills it
@@ -51,18 +51,18 @@ struct dmawire_spans {
  * @runs: the same, cut further so that each is also contiguous in memory: the
  *	unit of cache maintenance
  * @needs_sync: whether CPU and device can see different data
- * @serial: names the attachment, see struct dmawire_attached
+ * @serial: names the attachment, see struct dmawire_attachment_id
  * @is_published: userspace has been told the index; protected by @lock
  * @has_fences: ranges that are submitted to the device get a fence
  * @context: of the fences
  * @seqno: of the newest fence; protected by the reservation lock
  * @fence: the newest, if it has not signaled; protected by @lock
  * @node: in the queue's list of wedged attachments
- * @given: ranges that are the device's; protected by @lock
+ * @nr_queued: ranges that are the device's; protected by @lock
  * @pages: bit i: what lies i times PAGE_SIZE behind the first byte is the
  *	device's, a page long; protected by @lock
  */
-struct dmawire_target {
+struct dmawire_attachment {
 	struct dma_buf *dmabuf;
 	struct spinlock *lock;
 	struct device *dev;
@@ -80,36 +80,37 @@ struct dmawire_target {
 	u64 seqno;
 	struct dmawire_fence *fence;
 	struct list_head node;
-	unsigned int given;
+	unsigned int nr_queued;
 	unsigned long *pages;
 };
 
-struct dmawire_target *dmawire_target_create(struct dma_buf *dmabuf,
-					     struct device *dev,
-					     struct spinlock *lock);
-void dmawire_target_destroy(struct dmawire_target *target);
+struct dmawire_attachment *dmawire_attachment_create(struct dma_buf *dmabuf,
+						     struct device *dev,
+						     struct spinlock *lock);
+void dmawire_attachment_destroy(struct dmawire_attachment *attachment);
 
-bool dmawire_target_has(const struct dmawire_target *target,
-			const struct dmawire_range *range);
-bool dmawire_target_is_aligned(const struct dmawire_target *target,
-			       const struct dmawire_range *range,
-			       unsigned int alignment);
-bool dmawire_target_claim(struct dmawire_target *target,
-			  const struct dmawire_range *range);
-void dmawire_target_release(struct dmawire_target *target,
+bool dmawire_attachment_has(const struct dmawire_attachment *attachment,
 			    const struct dmawire_range *range);
-void dmawire_target_release_all(struct dmawire_target *target);
+bool dmawire_attachment_is_aligned(const struct dmawire_attachment *attachment,
+				   const struct dmawire_range *range,
+				   unsigned int alignment);
+bool dmawire_attachment_claim(struct dmawire_attachment *attachment,
+			      const struct dmawire_range *range);
+void dmawire_attachment_release(struct dmawire_attachment *attachment,
+				const struct dmawire_range *range);
+void dmawire_attachment_release_all(struct dmawire_attachment *attachment);
 
-unsigned int dmawire_target_segments(const struct dmawire_target *target,
-				     const struct dmawire_range *range,
-				     unsigned int *first);
+unsigned int dmawire_attachment_segments(const struct dmawire_attachment *attachment,
+					 const struct dmawire_range *range,
+					 unsigned int *first);
 struct dmawire_segment
-dmawire_target_segment(const struct dmawire_target *target,
-		       const struct dmawire_range *range, unsigned int index);
+dmawire_attachment_segment(const struct dmawire_attachment *attachment,
+			   const struct dmawire_range *range, unsigned int index);
 
-void dmawire_target_sync_for_device(const struct dmawire_target *target,
-				    const struct dmawire_range *range);
-void dmawire_target_sync_for_cpu(const struct dmawire_target *target,
-				 const struct dmawire_range *range, size_t written);
+void dmawire_attachment_sync_for_device(const struct dmawire_attachment *attachment,
+					const struct dmawire_range *range);
+void dmawire_attachment_sync_for_cpu(const struct dmawire_attachment *attachment,
+				     const struct dmawire_range *range,
+				     size_t written);
 
-#endif /* DMAWIRE_TARGET_H */
+#endif /* DMAWIRE_ATTACHMENT_H */

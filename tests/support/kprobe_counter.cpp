@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "call_witness.hpp"
+#include "kprobe_counter.hpp"
 
 #include <gtest/gtest.h>
 
@@ -16,18 +16,18 @@ const std::string group = "dmawire_test/";
 
 }  // namespace
 
-CallWitness::CallWitness(std::string function) : function_(std::move(function)) {
+KprobeCounter::KprobeCounter(std::string function) : function_(std::move(function)) {
   EXPECT_TRUE(write_text(tracing + "kprobe_events", "p:" + group + function_ + " " + function_))
       << "this kernel cannot be asked whether it calls " << function_;
   EXPECT_TRUE(write_text(tracing + "events/" + group + function_ + "/enable", "1"));
 }
 
-CallWitness::~CallWitness() {
+KprobeCounter::~KprobeCounter() {
   write_text(tracing + "events/" + group + function_ + "/enable", "0");
   write_text(tracing + "kprobe_events", "-:" + group + function_);
 }
 
-std::uint64_t CallWitness::calls() const {
+std::uint64_t KprobeCounter::calls() const {
   std::ifstream profile{tracing + "kprobe_profile"};
   std::string name;
   std::uint64_t hits = 0;

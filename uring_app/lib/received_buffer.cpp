@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "handed_buffer.hpp"
+#include "received_buffer.hpp"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -76,7 +76,7 @@ bool is_of(const Device& device, int dma_buf) {
 
 }  // namespace
 
-HandedBuffer take_handed(UniqueFd fd, std::uint64_t length, const Device* device, bool memfds) {
+ReceivedBuffer take_handed(UniqueFd fd, std::uint64_t length, const Device* device, bool memfds) {
   const bool dma_buf = is_dma_buf(fd.get());
   if (!dma_buf && !(memfds && is_lasting_memfd(fd.get()))) {
     throw Error(0, "a descriptor that was handed over is no dma-buf", {});

@@ -12,7 +12,7 @@ namespace dmawire {
 class Device;
 
 /// A buffer whose descriptor another process handed us.
-struct HandedBuffer {
+struct ReceivedBuffer {
   Buffer buffer;
   std::string exporter;  ///< by the kernel's name for it
   bool foreign;          ///< not dmawire's
@@ -23,7 +23,7 @@ struct HandedBuffer {
 /// `memfds`, a memfd that cannot shrink), is shorter than `length`, or cannot be mapped.
 ///
 /// @param device  knows dmawire's own; may be null
-[[nodiscard]] HandedBuffer take_handed(UniqueFd fd, std::uint64_t length, const Device* device,
-                                       bool memfds);
+[[nodiscard]] ReceivedBuffer take_handed(UniqueFd fd, std::uint64_t length, const Device* device,
+                                         bool memfds);
 
 }  // namespace dmawire

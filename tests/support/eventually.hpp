@@ -9,7 +9,7 @@ namespace dmawire::test {
 /// Waits until @p condition is true; false if it is not within a minute. For what comes about in
 /// the background: that takes milliseconds, or seconds in a guest that waits for its host.
 template <typename Condition>
-[[nodiscard]] bool comes_true(const Condition& condition) {
+[[nodiscard]] bool eventually(const Condition& condition) {
   using namespace std::chrono_literals;
   const auto deadline = std::chrono::steady_clock::now() + 60s;
   while (!condition()) {

@@ -14,16 +14,16 @@
 #include <linux/workqueue.h>
 
 #include "buffer.h"
-#include "limbo.h"
+#include "reclaim.h"
 
 /* Nobody tells that a page is let go of, so it is looked for. */
-#define DMAWIRE_LIMBO_INTERVAL (HZ / 10)
+#define DMAWIRE_RECLAIM_INTERVAL (HZ / 10)
 
 static void look(struct work_struct *work);
 
-static DEFINE_SPINLOCK(limbo_lock);
-/* Each buffer in it holds the module; protected by limbo_lock. */
-static LIST_HEAD(limbo);
+static DEFINE_SPINLOCK(reclaim_lock);
+/* Each buffer in it holds the module; protected by reclaim_lock. */
+static LIST_HEAD(reclaim_list);
 static DECLARE_DELAYED_WORK(looker, look);
 
 static bool is_free(const struct dmawire_buffer *buffer)
@@ -42,9 +42,9 @@ static void look(struct work_struct *work)
 	LIST_HEAD(buffers);
 	bool again;
 
-	spin_lock(&limbo_lock);
-	list_splice_init(&limbo, &buffers);
-	spin_unlock(&limbo_lock);
+	spin_lock(&reclaim_lock);
+	list_splice_init(&reclaim_list, &buffers);
+	spin_unlock(&reclaim_lock);
 
 	/*
 	 * Whoever looks pages up by address without locks, and found them in a
@@ -62,37 +62,37 @@ static void look(struct work_struct *work)
 		cond_resched();
 	}
 
-	spin_lock(&limbo_lock);
-	list_splice(&buffers, &limbo);
-	again = !list_empty(&limbo);
-	spin_unlock(&limbo_lock);
+	spin_lock(&reclaim_lock);
+	list_splice(&buffers, &reclaim_list);
+	again = !list_empty(&reclaim_list);
+	spin_unlock(&reclaim_lock);
 	if (again)
-		schedule_delayed_work(&looker, DMAWIRE_LIMBO_INTERVAL);
+		schedule_delayed_work(&looker, DMAWIRE_RECLAIM_INTERVAL);
 }
 
 /**
- * dmawire_limbo_add - free a buffer as soon as nobody else has any of its pages
+ * dmawire_reclaim_add - free a buffer as soon as nobody else has any of its pages
  * @buffer: nobody can come by any from it any more
  *
  * The caller holds the module, as the buffer does from now on.
  */
-void dmawire_limbo_add(struct dmawire_buffer *buffer)
+void dmawire_reclaim_add(struct dmawire_buffer *buffer)
 {
 	__module_get(THIS_MODULE);
-	spin_lock(&limbo_lock);
-	list_add_tail(&buffer->link, &limbo);
-	spin_unlock(&limbo_lock);
+	spin_lock(&reclaim_lock);
+	list_add_tail(&buffer->link, &reclaim_list);
+	spin_unlock(&reclaim_lock);
 	schedule_delayed_work(&looker, 0);
 }
 
 /* When it returns what could be freed has been. */
-void dmawire_limbo_flush(void)
+void dmawire_reclaim_flush(void)
 {
 	flush_delayed_work(&looker);
 }
 
 /* There is no buffer any more. */
-void dmawire_limbo_exit(void)
+void dmawire_reclaim_exit(void)
 {
 	cancel_delayed_work_sync(&looker);
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-#include "holdings.hpp"
+#include "resource_snapshot.hpp"
 
 #include <filesystem>
 
 #include "abi.hpp"
-#include "comes_true.hpp"
+#include "eventually.hpp"
 #include "guest.hpp"
 
 namespace dmawire::test {
@@ -16,7 +16,7 @@ std::size_t open_descriptors() {
   return count;
 }
 
-Holdings Holdings::now() {
+ResourceSnapshot ResourceSnapshot::now() {
   const dmawire_info module = module_info();
   return {.buffers = module.out_buffers,
           .bytes = module.out_bytes,
@@ -24,19 +24,20 @@ Holdings Holdings::now() {
           .references = read_text("/sys/module/dmawire/refcnt")};
 }
 
-Holdings Holdings::settled() const {
-  Holdings holdings;
+ResourceSnapshot ResourceSnapshot::settled() const {
+  ResourceSnapshot resource_snapshot;
   // Whether it does is for the caller to say.
-  (void)comes_true([&] {
-    holdings = now();
-    return holdings == *this;
+  (void)eventually([&] {
+    resource_snapshot = now();
+    return resource_snapshot == *this;
   });
-  return holdings;
+  return resource_snapshot;
 }
 
-std::ostream& operator<<(std::ostream& out, const Holdings& holdings) {
-  return out << holdings.buffers << " buffers of " << holdings.bytes << " bytes, "
-             << holdings.descriptors << " descriptors, module references " << holdings.references;
+std::ostream& operator<<(std::ostream& out, const ResourceSnapshot& resource_snapshot) {
+  return out << resource_snapshot.buffers << " buffers of " << resource_snapshot.bytes << " bytes, "
+             << resource_snapshot.descriptors << " descriptors, module references "
+             << resource_snapshot.references;
 }
 
 }  // namespace dmawire::test

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "kernel_answers.hpp"
+#include "netlink_parse.hpp"
 
 #include <gtest/gtest.h>
 #include <linux/netlink.h>
