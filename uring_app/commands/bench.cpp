@@ -124,7 +124,8 @@ void write_plot(const std::string& path, const std::vector<Row>& rows) {
   std::ofstream file{path};
   file << format_plot(rows);
   if (!file.flush()) {
-    throw Error(errno, fmt::format("writing {}", path));
+    const int code = errno;
+    throw Error(code, fmt::format("writing {}", path));
   }
 }
 

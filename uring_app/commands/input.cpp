@@ -20,7 +20,8 @@ namespace {
 UniqueFd open_for_reading(const std::string& path) {
   UniqueFd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   if (!fd.valid()) {
-    throw Error(errno, fmt::format("opening {}", path));
+    const int code = errno;
+    throw Error(code, fmt::format("opening {}", path));
   }
   return fd;
 }
@@ -45,7 +46,8 @@ Input::Input(UniqueFd fd, std::string name, std::optional<std::uint64_t> limit)
       length_(limit) {
   struct stat status {};
   if (::fstat(fd_.get(), &status) < 0) {
-    throw Error(errno, fmt::format("looking at {}", name_));
+    const int code = errno;
+    throw Error(code, fmt::format("looking at {}", name_));
   }
   if (S_ISDIR(status.st_mode)) {
     throw Error(EISDIR, fmt::format("reading {}", name_));
@@ -92,7 +94,8 @@ std::size_t Input::read_some(std::span<std::byte> frame) {
       return static_cast<std::size_t>(count);
     }
     if (errno != EINTR) {
-      throw Error(errno, fmt::format("reading {}", name_));
+      const int code = errno;
+      throw Error(code, fmt::format("reading {}", name_));
     }
   }
 }
@@ -109,7 +112,8 @@ void Input::wait_until_readable(Sender& sender) const {
     std::array<pollfd, 2> entries{{{.fd = fd_.get(), .events = POLLIN, .revents = 0},
                                    {.fd = wakeup.fd, .events = wakeup.events, .revents = 0}}};
     if (::poll(entries.data(), entries.size(), -1) < 0 && errno != EINTR) {
-      throw Error(errno, fmt::format("waiting for {}", name_));
+      const int code = errno;
+      throw Error(code, fmt::format("waiting for {}", name_));
     }
     if (entries[0].revents != 0) {
       return;

@@ -45,7 +45,8 @@ class Output {
   explicit Output(const std::string& path)
       : path_(path), fd_(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)) {
     if (!fd_.valid()) {
-      throw Error(errno, fmt::format("opening {} for writing", path_));
+      const int code = errno;
+      throw Error(code, fmt::format("opening {} for writing", path_));
     }
   }
 
@@ -53,8 +54,9 @@ class Output {
     while (!bytes.empty()) {
       const ssize_t count = ::write(fd_.get(), bytes.data(), bytes.size());
       if (count < 0 && errno != EINTR) {
-        throw Error(errno, fmt::format("writing {}", path_),
-                    errno == ENOSPC ? "the disk is full; what is there is not complete" : "");
+        const int code = errno;
+        throw Error(code, fmt::format("writing {}", path_),
+                    code == ENOSPC ? "the disk is full; what is there is not complete" : "");
       }
       bytes = bytes.subspan(static_cast<std::size_t>(std::max<ssize_t>(count, 0)));
     }
@@ -63,7 +65,8 @@ class Output {
   /// Some filesystems tell of a failed write only now.
   void close() {
     if (::close(fd_.release()) < 0) {
-      throw Error(errno, fmt::format("writing {}", path_));
+      const int code = errno;
+      throw Error(code, fmt::format("writing {}", path_));
     }
   }
 

@@ -31,7 +31,8 @@ Buffer Buffer::memfd(std::size_t length) {
     throw Error(errno, "creating a memfd");
   }
   if (sys().ftruncate(fd.get(), static_cast<off_t>(length)) < 0) {
-    throw Error(errno, fmt::format("sizing a memfd to {} bytes", length));
+    const int code = errno;
+    throw Error(code, fmt::format("sizing a memfd to {} bytes", length));
   }
   return {std::move(fd), length, Kind::memfd};
 }
@@ -44,7 +45,8 @@ Buffer Buffer::huge_memfd(std::size_t length, std::size_t page) {
   // Allocated here: what a page fault does not get is a signal.
   if (!fd.valid() || sys().ftruncate(fd.get(), static_cast<off_t>(length)) < 0 ||
       ::fallocate(fd.get(), 0, 0, static_cast<off_t>(length)) < 0) {
-    throw Error(errno, fmt::format("allocating {} bytes in pages of {} MiB", length, page >> 20),
+    const int code = errno;
+    throw Error(code, fmt::format("allocating {} bytes in pages of {} MiB", length, page >> 20),
                 page == two_mebibytes
                     ? "sysctl vm.nr_hugepages=N sets N of them aside"
                     : "the kernel's arguments hugepagesz=1G hugepages=N set N of them aside",

@@ -200,7 +200,8 @@ dmawire_info Device::info() const {
   dmawire_info request{};
   request.size = sizeof(request);
   if (sys().ioctl(fd_.get(), DMAWIRE_IOC_INFO, &request) < 0) {
-    throw Error(errno, fmt::format("asking {} for its limits", node_));
+    const int code = errno;
+    throw Error(code, fmt::format("asking {} for its limits", node_));
   }
   return request;
 }
@@ -210,7 +211,8 @@ dmawire_query Device::query(int dma_buf_fd) const {
   request.size = sizeof(request);
   request.fd = dma_buf_fd;
   if (sys().ioctl(fd_.get(), DMAWIRE_IOC_QUERY, &request) < 0) {
-    throw Error(errno, fmt::format("asking {} about descriptor {}", node_, dma_buf_fd));
+    const int code = errno;
+    throw Error(code, fmt::format("asking {} about descriptor {}", node_, dma_buf_fd));
   }
   return request;
 }

@@ -38,7 +38,8 @@ std::string driver_of(int fd, const std::string& node) {
   const std::unique_ptr<drmVersion, decltype(&drmFreeVersion)> version{::drmGetVersion(fd),
                                                                        &drmFreeVersion};
   if (!version) {
-    throw Error(errno, fmt::format("asking {} for its driver", node), "it is no node of DRM's",
+    const int code = errno;
+    throw Error(code, fmt::format("asking {} for its driver", node), "it is no node of DRM's",
                 Error::Kind::impossible);
   }
   return {version->name, static_cast<std::size_t>(version->name_len)};

@@ -24,7 +24,8 @@ namespace {
 UniqueFd open_node(const char* node) {
   UniqueFd fd{sys().open(node, O_RDWR | O_CLOEXEC)};
   if (!fd.valid()) {
-    throw Error(errno, fmt::format("opening {}", node), "the kernel may lack it",
+    const int code = errno;
+    throw Error(code, fmt::format("opening {}", node), "the kernel may lack it",
                 Error::Kind::impossible);
   }
   return fd;
@@ -41,7 +42,8 @@ Buffer make_udmabuf(int node, std::size_t length) {
   request.size = memory.length();
   UniqueFd fd{sys().ioctl(node, UDMABUF_CREATE, &request)};
   if (!fd.valid()) {
-    throw Error(errno, fmt::format("creating a udmabuf of {} bytes", memory.length()));
+    const int code = errno;
+    throw Error(code, fmt::format("creating a udmabuf of {} bytes", memory.length()));
   }
   return {std::move(fd), memory.length(), Buffer::Kind::dma_buf};
 }
@@ -51,7 +53,8 @@ Buffer make_heap_buffer(int node, std::size_t length) {
   request.len = length;
   request.fd_flags = O_RDWR | O_CLOEXEC;
   if (sys().ioctl(node, DMA_HEAP_IOCTL_ALLOC, &request) < 0) {
-    throw Error(errno, fmt::format("allocating {} bytes from the system dma-heap", length));
+    const int code = errno;
+    throw Error(code, fmt::format("allocating {} bytes from the system dma-heap", length));
   }
   return {UniqueFd{static_cast<int>(request.fd)}, length, Buffer::Kind::dma_buf};
 }
@@ -78,7 +81,8 @@ Buffer make_folio_memory(std::size_t length) {
   void* const start =
       sys().mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (start == MAP_FAILED) {
-    throw Error(errno, fmt::format("mapping {} bytes", length));
+    const int code = errno;
+    throw Error(code, fmt::format("mapping {} bytes", length));
   }
   const bool allocated = ::madvise(start, length, MADV_HUGEPAGE) == 0 &&
                          ::madvise(start, length, MADV_POPULATE_WRITE) == 0;

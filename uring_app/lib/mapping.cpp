@@ -20,7 +20,8 @@ void* map(void* place, std::size_t length, int flags, int fd, std::uint64_t offs
   void* const address =
       sys().mmap(place, length, PROT_READ | PROT_WRITE, flags, fd, static_cast<off_t>(offset));
   if (address == MAP_FAILED) {
-    throw Error(errno, fmt::format("mapping a buffer of {} bytes", length));
+    const int code = errno;
+    throw Error(code, fmt::format("mapping a buffer of {} bytes", length));
   }
   return address;
 }

@@ -87,7 +87,8 @@ UniqueFd connect_packets(const std::string& path) {
   const sockaddr_un address = address_of(path);
   UniqueFd socket = open_socket(SOCK_NONBLOCK);  // or it would wait for room among those that wait
   if (!with(::connect, socket, address)) {
-    throw Error(errno, fmt::format("connecting to {}", path), connect_advice(errno));
+    const int code = errno;
+    throw Error(code, fmt::format("connecting to {}", path), connect_advice(code));
   }
   return socket;
 }

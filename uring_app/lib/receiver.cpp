@@ -26,7 +26,8 @@ void* map_memory(std::size_t length) {
   void* address =
       sys().mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (address == MAP_FAILED) {
-    throw Error(errno, fmt::format("allocating {} bytes to receive into", length));
+    const int code = errno;
+    throw Error(code, fmt::format("allocating {} bytes to receive into", length));
   }
   return address;
 }

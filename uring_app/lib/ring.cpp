@@ -124,7 +124,7 @@ std::size_t Ring::register_some(const Device& device, std::span<const DmaBufRang
       [&](Completion completion) noexcept { failure = std::min(failure, completion.result()); });
   if (failure < 0) {
     throw Error(-failure, fmt::format("registering {} dma-bufs with an io_uring", ranges.size()),
-                failure == -EOPNOTSUPP ? "the kernel takes them since Linux 7.2" : "",
+                failure == -EOPNOTSUPP ? "the kernel takes them since Linux 7.3" : "",
                 Error::Kind::impossible);
   }
   return requests.size();

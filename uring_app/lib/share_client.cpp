@@ -157,7 +157,8 @@ class Introduction {
                   "its owner does not answer");
     }
     if (ready < 0 && errno != EINTR) {
-      throw Error(errno, fmt::format("waiting for {}", name_));
+      const int code = errno;
+      throw Error(code, fmt::format("waiting for {}", name_));
     }
   }
 

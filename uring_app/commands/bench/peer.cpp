@@ -113,12 +113,14 @@ void enter_namespace(const std::string& name) {
   const std::string path = "/run/netns/" + name;
   const UniqueFd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   if (!fd.valid()) {
-    throw Error(errno, fmt::format("opening {}", path), "`ip netns list` names those there are");
+    const int code = errno;
+    throw Error(code, fmt::format("opening {}", path), "`ip netns list` names those there are");
   }
   if (::setns(fd.get(), CLONE_NEWNET) < 0) {
-    throw Error(errno, fmt::format("entering the network namespace {}", name),
-                errno == EPERM ? "that needs CAP_SYS_ADMIN: run it as root" : "",
-                errno == EPERM ? Error::Kind::impossible : Error::Kind::failed);
+    const int code = errno;
+    throw Error(code, fmt::format("entering the network namespace {}", name),
+                code == EPERM ? "that needs CAP_SYS_ADMIN: run it as root" : "",
+                code == EPERM ? Error::Kind::impossible : Error::Kind::failed);
   }
 }
 

@@ -249,7 +249,8 @@ std::optional<std::vector<Row>> parse_rows(std::istream& text, RowKind kind) {
 std::vector<Row> read_rows(const std::string& file, RowKind kind) {
   std::ifstream stream{file};
   if (!stream) {
-    throw Error(errno, fmt::format("opening {}", file));
+    const int code = errno;
+    throw Error(code, fmt::format("opening {}", file));
   }
   std::optional<std::vector<Row>> rows = parse_rows(stream, kind);
   if (!rows) {
