@@ -140,12 +140,12 @@ int race_capture_attach(Racer& racer) {
 }
 
 int race_capture_enqueue(Racer& racer) {
-  return CaptureQueue{racer.ground.device.get()}.give(0, 0, kPage);
+  return CaptureQueue{racer.ground.device.get()}.enqueue(0, 0, kPage);
 }
 
 int race_capture_dequeue(Racer& racer) {
   dmawire_dequeue taken;
-  return CaptureQueue{racer.ground.device.get()}.take(&taken);
+  return CaptureQueue{racer.ground.device.get()}.dequeue(&taken);
 }
 
 int race_capture_start(Racer& racer) {

@@ -106,7 +106,7 @@ void Executor::request(const Call& call, const Request& request, Prepare prepare
   }
 }
 
-void Executor::dequeue_completions(FuzzRing& ring) {
+void Executor::take_completions(FuzzRing& ring) {
   if ((ring.ring.flags & IORING_SETUP_DEFER_TASKRUN) != 0) {
     io_uring_get_events(&ring.ring);
   }
