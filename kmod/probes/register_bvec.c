@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Compiles where a driver can put a bvec into an io_uring's table (7.2). */
+/* Compiles where a driver can put a bvec into an io_uring's table (7.3). */
 #include <linux/io_uring/cmd.h>
 
 int (*probe)(struct io_uring_cmd *cmd, const struct bio_vec *bvs,
