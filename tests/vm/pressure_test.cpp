@@ -39,7 +39,7 @@ using Clock = std::chrono::steady_clock;
 const Wire over_the_cards{.source_netns = "src", .destination_netns = "dst", .host = "192.0.2.2"};
 
 std::chrono::seconds duration() {
-  return std::chrono::seconds{from_environment("DMAWIRE_PRESSURE_SECONDS", 15)};
+  return std::chrono::seconds{from_environment("DMAWIRE_PRESSURE_SECONDS", 6)};
 }
 
 /// A slow machine has to wait longer until its memory is full.
