@@ -77,8 +77,9 @@ static int make_runs(struct dmawire_attachment *attachment)
 		size_t length;
 
 		for (size_t done = 0; done < span->length; done += length) {
-			length = dmawire_buffer_contiguous(
-				buffer, span->start + done, span->length - done);
+			length = dmawire_buffer_contiguous(buffer,
+							   span->start + done,
+							   span->length - done);
 			spans_add(&attachment->runs, span->address + done,
 				  span->start + done, length);
 			if (buffer->pages &&

@@ -335,8 +335,8 @@ struct dmawire_attachment *dmawire_queue_find(const struct dmawire_queue *queue,
 
 	if (index >= DMAWIRE_QUEUE_ATTACHMENTS)
 		return NULL;
-	attachment = queue->attachments[array_index_nospec(
-		index, DMAWIRE_QUEUE_ATTACHMENTS)];
+	index = array_index_nospec(index, DMAWIRE_QUEUE_ATTACHMENTS);
+	attachment = queue->attachments[index];
 	return attachment && attachment->is_published ? attachment : NULL;
 }
 
