@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Dma-bufs that a device writes to: mapped for it once, lent to it range by range.
+ * Attachments of a capture queue: dma-bufs that its device writes to. Each is mapped
+ * once and queued range by range.
  *
- * The device imports the dma-buf as any other device would, but is synced here
- * alone: what is given before the device gets it, what was written when it comes
- * back. A sync of anything else, by DMA_BUF_IOCTL_SYNC or on unmap, would overwrite
- * what the CPU wrote to memory that is its own.
+ * The device imports the dma-buf like any other importer, but only this file syncs
+ * it: a range for the device at ENQUEUE, the written bytes for the CPU at completion.
+ * A sync of anything else, by DMA_BUF_IOCTL_SYNC or on unmap, would overwrite data of
+ * the CPU in ranges that are not queued.
  */
 #include <linux/bitmap.h>
 #include <linux/bitops.h>
@@ -152,7 +153,7 @@ static void unmap(struct dmawire_attachment *attachment)
  * dmawire_attachment_create - map a dma-buf for a device to write to
  * @dmabuf: of ours; the attachment takes over the caller's reference if this succeeds
  * @dev: the device, or NULL if the CPU is to write
- * @lock: protects what of the attachment changes
+ * @lock: protects the fields of the attachment that change
  *
  * Return: the attachment, or an ERR_PTR: -EINVAL if @dmabuf is not for writing, -EBUSY
  * if it is an attachment already, -ENOMEM, -EIO if the device cannot reach the memory.
@@ -289,7 +290,7 @@ static unsigned int find_span(const struct dmawire_spans *spans, size_t offset)
 	return low;
 }
 
-/* What of span @index lies in @range. */
+/* The part of span @index that lies in @range. */
 static struct dmawire_segment cut(const struct dmawire_spans *spans,
 				  unsigned int index,
 				  const struct dmawire_range *range)
@@ -348,7 +349,7 @@ static void sync_range(const struct dmawire_attachment *attachment,
 	}
 }
 
-/* The device is about to write; what it leaves out stays what the CPU wrote. */
+/* The device is about to write; bytes that it leaves out keep the CPU's data. */
 void dmawire_attachment_sync_for_device(const struct dmawire_attachment *attachment,
 					const struct dmawire_range *range)
 {
@@ -356,16 +357,16 @@ void dmawire_attachment_sync_for_device(const struct dmawire_attachment *attachm
 }
 
 /**
- * dmawire_attachment_sync_for_cpu - make what the device wrote visible to everyone
+ * dmawire_attachment_sync_for_cpu - make the bytes the device wrote visible
  * @attachment: the dma-buf
- * @range: what was given
- * @written: how many bytes of it the device has written, from the beginning on
+ * @range: the range that was queued
+ * @written: bytes that the device has written, from the start of the range
  */
 void dmawire_attachment_sync_for_cpu(const struct dmawire_attachment *attachment,
 				     const struct dmawire_range *range,
 				     size_t written)
 {
-	/* All of it, lest a line of the vmap overwrites what is written after. */
+	/* All of it: a dirty line of the vmap could be written back later. */
 	if (!attachment->dev)
 		flush_kernel_vmap_range(attachment->vaddr + range->offset,
 					range->length);

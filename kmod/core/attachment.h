@@ -47,7 +47,7 @@ struct dmawire_spans {
  * @sgt: the mapping for @dev
  * @direction: of that mapping
  * @vaddr: the mapping for the CPU, if that fills it
- * @segments: what is contiguous for the device
+ * @segments: spans that are contiguous for the device
  * @runs: the same, cut further so that each is also contiguous in memory: the
  *	unit of cache maintenance
  * @needs_sync: whether CPU and device can see different data
@@ -59,8 +59,8 @@ struct dmawire_spans {
  * @fence: the newest, if it has not signaled; protected by @lock
  * @node: in the queue's list of wedged attachments
  * @nr_queued: ranges that are the device's; protected by @lock
- * @pages: bit i: what lies i times PAGE_SIZE behind the first byte is the
- *	device's, a page long; protected by @lock
+ * @pages: bit i: the PAGE_SIZE bytes at offset i * PAGE_SIZE are queued; protected by
+ *	@lock
  */
 struct dmawire_attachment {
 	struct dma_buf *dmabuf;

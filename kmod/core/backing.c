@@ -19,7 +19,7 @@ static const struct dmawire_backing_ops *const backings[] = {
  * dmawire_backing_find - look a backing up by its number in the ABI
  * @id: enum dmawire_backing, from user space and not checked yet
  *
- * Return: the backing, or NULL if there is none of that number.
+ * Return: the backing, or NULL if @id is unknown.
  */
 const struct dmawire_backing_ops *dmawire_backing_find(u32 id)
 {

@@ -12,22 +12,23 @@ struct dmawire_buffer_params;
 struct vm_area_struct;
 struct vm_fault;
 
-/* What DMAWIRE_CREATE_FOLIOS_64K promises. */
+/* The folio size of DMAWIRE_CREATE_FOLIOS_64K. */
 #define DMAWIRE_FOLIO_SIZE SZ_64K
 
 /**
- * struct dmawire_backing_ops - one way to come by the pages of a buffer
+ * struct dmawire_backing_ops - one source of the pages of a buffer
  * @id: enum dmawire_backing of the ABI
- * @init: checks what of the parameters is for this backing, and sets how long the
- *	buffer is, and of what pages. Returns 0, -EINVAL, -EOVERFLOW or -EBADF.
- * @alloc: fills the buffer's array of pages, all or none. Each page stays until
- *	@free whoever else lets go of it. Or takes the array away, if the memory has
- *	no pages. May sleep. Returns 0 or a negative errno of DMAWIRE_IOC_CREATE.
- * @free: gives the pages back. Whoever else holds one, a network card for
- *	instance, keeps that page. Of a CMA area nobody else holds any. May sleep.
- * @mmap: maps the buffer for user space. What may be written and who sees it has
- *	been settled, and @vma lies within the buffer. Returns 0 or a negative
- *	errno. NULL if the kernel knows no way.
+ * @init: checks the parameters of this backing, and sets length and page size of the
+ *	buffer. Returns 0, -EINVAL, -EOVERFLOW or -EBADF.
+ * @alloc: fills the buffer's array of pages completely or not at all, with one
+ *	reference on each page until @free. Frees the array if the memory has no
+ *	pages. May sleep. Returns 0 or a negative errno of DMAWIRE_IOC_CREATE.
+ * @free: drops the reference on each page; a page with other references, for
+ *	instance of an skb, lives on. Pages of a CMA area have no other references by
+ *	then. May sleep.
+ * @mmap: maps the buffer for user space. The caller has checked access and VM flags,
+ *	and @vma lies within the buffer. Returns 0 or a negative errno. NULL if the
+ *	kernel has no way to map it.
  */
 struct dmawire_backing_ops {
 	u32 id;
@@ -54,7 +55,7 @@ static inline gfp_t dmawire_gfp_of_zone(gfp_t gfp, gfp_t zone)
 	return zone ? (gfp & ~GFP_ZONEMASK) | zone : gfp;
 }
 
-/* For backings whose pages are nobody else's and stand alone. */
+/* For backings that allocate single pages. */
 struct page *dmawire_pages_alloc_block(const struct dmawire_buffer_params *params,
 				       gfp_t gfp, int order);
 int dmawire_pages_alloc(struct dmawire_buffer *buffer,

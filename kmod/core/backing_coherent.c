@@ -2,10 +2,10 @@
 /*
  * Backing `coherent`: memory that a device and the CPU see alike without syncing.
  *
- * To a device that shares the CPU's caches and reaches all memory any pages are
- * that, so it gets such as `pages` has. To others it is memory from
- * dma_alloc_coherent(), which is the device's: it goes when that does, has no pages
- * that anybody may take, and no other device gets at it.
+ * For a cache-coherent device that reaches all memory, any pages will do: it gets the
+ * pages of backing `pages`. Other devices get memory from dma_alloc_coherent(). That
+ * memory is freed with the device, has no struct page to take references on, and
+ * cannot be mapped for another device.
  */
 #include <linux/cc_platform.h>
 #include <linux/device.h>
@@ -40,8 +40,8 @@
 #define DMAWIRE_COHERENT_BATCH 512UL
 
 /*
- * Protects the list, and the memory of each buffer in it from going: whoever maps
- * it holds this meanwhile.
+ * Protects the list and pins the memory of each buffer in it: held while the memory is
+ * mapped.
  */
 static DEFINE_MUTEX(coherent_lock);
 /* Buffers with memory that is a device's. */
@@ -165,10 +165,10 @@ static void dmawire_backing_coherent_free(struct dmawire_buffer *buffer)
 
 /**
  * dmawire_coherent_revoke - give a device its memory back
- * @owner: what was the owner of buffers when they were created
+ * @owner: owner of the buffers, as passed to their creation
  *
- * Called when no attachment maps them and none can be created. An access to a mapping
- * of one is SIGBUS from now on.
+ * Called when no attachment maps the buffers and no new attachment can be created. An
+ * access to a mapping of a revoked buffer is SIGBUS from now on.
  */
 void dmawire_coherent_revoke(const void *owner)
 {

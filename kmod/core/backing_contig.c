@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Backing `contig`: one piece of physical memory, for devices that cannot gather
- * theirs from several. Its pages stand alone as those of `pages` do; if it is of a
- * CMA area they all go back there together.
+ * Backing `contig`: physically contiguous memory, for devices without scatter-gather.
+ * Each page has its own reference count, as in backing `pages`; pages of a CMA area
+ * are released together.
  *
- * A block of the page allocator's is charged to the memory cgroup. No cgroup can be
- * charged for the rest, ranges and CMA: it counts as locked memory instead. What the
- * page allocator has blocks for is never taken from elsewhere, or a full cgroup would
- * be no limit.
+ * A block of the page allocator is charged to the memory cgroup. Ranges from
+ * alloc_contig_range() and CMA cannot be charged, so they count against
+ * RLIMIT_MEMLOCK. A length that the page allocator has blocks for is never allocated
+ * from a range or CMA: that would bypass a full cgroup.
  */
 #include <linux/cma.h>
 #include <linux/align.h>
@@ -46,7 +46,7 @@ static int dmawire_backing_contig_init(struct dmawire_buffer *buffer,
 	return dmawire_buffer_set_length(buffer, params->length, PAGE_SIZE);
 }
 
-/* The page allocator's blocks are powers of 2: what is too much is given back. */
+/* Blocks of the page allocator are powers of 2: the pages in excess are freed. */
 static struct page *alloc_block(unsigned long nr_pages,
 				const struct dmawire_buffer_params *params)
 {
@@ -143,7 +143,7 @@ static void clear_pages_of(struct page *page, unsigned long nr_pages)
 	}
 }
 
-/* Migrates what stands in the way, on the preferred node first. */
+/* Migrates the pages of a range, on the preferred node first. */
 static int alloc_range(unsigned long nr_pages,
 		       const struct dmawire_buffer_params *params,
 		       struct page **page)
@@ -166,7 +166,7 @@ static int alloc_from_cma(struct cma *cma, unsigned long nr_pages,
 {
 	*page = cma_alloc(cma, nr_pages, 0, true);
 	if (!*page && !fatal_signal_pending(current)) {
-		/* The area is small, and may be full of what is on its way back. */
+		/* The area is small: buffers that wait for reclaim may fill it. */
 		dmawire_reclaim_flush();
 		*page = cma_alloc(cma, nr_pages, 0, true);
 	}

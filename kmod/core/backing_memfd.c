@@ -88,15 +88,14 @@ static int check_file(struct file *file, bool writable)
 	if ((file->f_mode & mode) != mode ||
 	    (writable && seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)))
 		return -EACCES;
-	/* Whoever maps the dma-buf must not get SIGBUS at its creator's whim. */
+	/* A truncated memfd would raise SIGBUS in processes that map the dma-buf. */
 	return seals & F_SEAL_SHRINK ? 0 : -EPERM;
 }
 
 /*
- * Huge pages that are not there yet would be allocated by pinning, and 6.12 loses
- * count of those that are reserved then: the memfd could not be mapped any more.
- * Kernels that do not clear them leave PG_uptodate unset. With the inode locked
- * none that is there goes away.
+ * Pinning would allocate the huge pages that are missing, and 6.12 then miscounts the
+ * reserved ones: the memfd could not be mapped any more. Kernels that do not clear
+ * huge pages leave PG_uptodate unset. The inode lock keeps present pages in place.
  */
 static bool lacks_huge_pages(const struct dmawire_buffer *buffer, struct file *file)
 {
@@ -181,9 +180,9 @@ static int pin(struct dmawire_buffer *buffer, struct file *file)
 }
 
 /*
- * fallocate(2) leaves PG_uptodate of shmem pages unset: they hold what was in memory
- * before, and the first page fault would clear them together with what a device has
- * written by then. Reading them clears them now, and sets PG_uptodate for good: they
+ * fallocate(2) leaves PG_uptodate of shmem pages unset: they hold stale memory, and the
+ * first page fault would clear them together with the data a device has written by
+ * then. Reading them clears them now, and sets PG_uptodate for good: they
  * are pinned, and the inode lock keeps fallocate(2) from undoing or replacing them.
  */
 static int make_uptodate(struct dmawire_buffer *buffer, struct file *file)
@@ -307,8 +306,8 @@ static const struct file_operations memfd_file_ops = {
 };
 
 /*
- * The file of one mapping. The mapping holds it, it holds the dma-buf, and that the
- * memfd; none of them holds the file, so there is no circle. The final fput() drops
+ * The file of one mapping. The mapping holds the file, the file the dma-buf, and the
+ * dma-buf the memfd: no reference circle. The final fput() drops
  * the reference on memfd_file_ops.owner that alloc_file_pseudo() does not take.
  */
 static struct file *memfd_file_create(struct file *memfd, struct file *dmabuf_file)

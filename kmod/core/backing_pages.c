@@ -2,8 +2,8 @@
 /*
  * Backing `pages`: the largest blocks the page allocator has at hand, split so
  * that each page has its own reference count and can be mapped, pinned, sent and
- * freed by itself. Or, if asked for, folios of one size, whose pages share a count
- * in which each of them has its reference.
+ * freed by itself. Or, on request, folios of one size, whose pages share one reference
+ * count.
  */
 #include <linux/gfp.h>
 #include <linux/log2.h>
@@ -24,7 +24,7 @@
 
 #define DMAWIRE_PAGES_GFP (GFP_HIGHUSER | __GFP_ZERO | __GFP_ACCOUNT | __GFP_NOWARN)
 
-/* Large blocks are a bonus: take what is free, reclaim and compact nothing. */
+/* Large blocks are a bonus: allocate free ones, do not reclaim or compact. */
 #define DMAWIRE_BLOCK_GFP ((DMAWIRE_PAGES_GFP | __GFP_NORETRY) & ~__GFP_RECLAIM)
 
 /* Of one node alone, single pages too: there are others before any are reclaimed. */
@@ -135,7 +135,7 @@ static unsigned long alloc_folios(struct page **pages, unsigned long nr_pages,
 	return done;
 }
 
-/* Whoever else holds one keeps it. */
+/* A page with other references is freed with the last of them. */
 void dmawire_pages_free(struct page **pages, unsigned long nr_pages)
 {
 	while (nr_pages) {
@@ -220,7 +220,7 @@ static const struct vm_operations_struct dmawire_pages_vm_ops = {
 
 int dmawire_pages_mmap(struct dmawire_buffer *buffer, struct vm_area_struct *vma)
 {
-	/* VM_MIXEDMAP is what vm_insert_pages() wants, and cannot set itself. */
+	/* vm_insert_pages() needs VM_MIXEDMAP and cannot set it itself. */
 	vm_flags_set(vma, VM_MIXEDMAP);
 	vma->vm_ops = &dmawire_pages_vm_ops;
 	/* Lives as long as vma->vm_file, which is the dma-buf's. */

@@ -46,7 +46,7 @@ static int dmawire_backing_user_init(struct dmawire_buffer *buffer,
 	return 0;
 }
 
-/* What the memory manager says, in the words of DMAWIRE_IOC_CREATE. */
+/* Translates an errno of the memory manager to one of DMAWIRE_IOC_CREATE. */
 static int translate(int error)
 {
 	switch (error) {

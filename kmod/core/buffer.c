@@ -108,12 +108,12 @@ static unsigned long count_folios(const struct dmawire_buffer *buffer)
 }
 
 /**
- * dmawire_buffer_survey - look how the memory of a buffer lies
+ * dmawire_buffer_survey - count the physically contiguous runs of a buffer
  * @buffer: the buffer
- * @survey: what is found
+ * @survey: the result
  *
- * Nothing of it changes while the buffer lives, but to look takes as long as to
- * pin huge pages: whoever wants to know does it.
+ * The result is constant, but takes about as long as pinning huge pages: it is computed
+ * on demand.
  */
 void dmawire_buffer_survey(const struct dmawire_buffer *buffer,
 			   struct dmawire_survey *survey)
@@ -150,10 +150,10 @@ static u64 bytes_held(const struct dmawire_buffer *buffer)
 /**
  * dmawire_buffer_create - charge and allocate a buffer
  * @quota: of the open file that asks; the buffer keeps its own reference
- * @params: what is asked for, straight from user space
+ * @params: the request, straight from user space
  *
  * Return: the buffer, which the caller owns, or an ERR_PTR: -EINVAL, -EOVERFLOW,
- * -EDQUOT, -ENOMEM or whatever the backing says, and nothing is left behind.
+ * -EDQUOT, -ENOMEM or an errno of the backing; nothing is charged then.
  */
 struct dmawire_buffer *
 dmawire_buffer_create(struct dmawire_quota *quota,
@@ -238,7 +238,7 @@ void dmawire_buffer_vunmap(const struct dmawire_buffer *buffer, void *vaddr)
 	vunmap(vaddr - buffer->offset);
 }
 
-/* Where all of struct page is one array this is what page_to_pfn() comes to. */
+/* With one array of struct page this is the same as page_to_pfn(). */
 static bool follows(const struct page *next, const struct page *page, unsigned long nr)
 {
 	if (IS_ENABLED(CONFIG_SPARSEMEM) && !IS_ENABLED(CONFIG_SPARSEMEM_VMEMMAP))

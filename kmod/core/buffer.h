@@ -31,22 +31,22 @@ struct page;
  * @granule: bytes that the ends of a mapping must be multiples of; 0 if it cannot
  *	be mapped
  * @node: NUMA node asked for, or NUMA_NO_NODE
- * @direction: who writes it, seen from the device it belongs to
- * @read_only: nobody may write it, because its owner may not
- * @file: what @pages belong to, if they are a file's; holds a reference
+ * @direction: of the data, seen from the device
+ * @read_only: neither CPU nor device may write it: the creator may not
+ * @file: the file that @pages belong to, or NULL; holds a reference
  * @start: where in @file, or the address in the process whose memory it is
  * @memlock: for memory that is pinned, or that no memory cgroup is charged for
- * @cma: the area that @pages are of, or NULL. They go back there together, when
- *	nobody else has any
- * @dev: whose memory it is, if that is a device's own. Then it has no @pages
- * @owner: who brings @dev; not looked into
- * @vaddr: that memory; NULL when the device is gone and has it back. Protected by
+ * @cma: the area that @pages are of, or NULL. They are released together, when no
+ *	page has another reference
+ * @dev: the device whose coherent memory it is, or NULL. Then it has no @pages
+ * @owner: names the owner of @dev; never dereferenced
+ * @vaddr: that memory; NULL once it was revoked. Protected by
  *	the lock of the backing
  * @address: the same, for @dev
- * @is_cached: @dev sees what is in the CPU's caches
- * @inode: of the dma-buf, whose mappings are revoked through it; holds a reference,
- *	since the dma-buf may outlive its struct file. NULL before the export
- * @link: in the backing's list of those with @dev, or of those that wait for reclaim
+ * @is_cached: @dev is cache-coherent
+ * @inode: of the dma-buf: its mappings are revoked through it. Holds a reference, since
+ *	the dma-buf may outlive its struct file. NULL before the export
+ * @link: in the backing's list of buffers with @dev, or in the list of reclaim
  * @is_attached: bit 0: a capture queue has it attached; changes atomically
  *
  * Nothing else in here changes between creation and destruction, so it needs no
@@ -80,9 +80,9 @@ struct dmawire_buffer {
 };
 
 /**
- * struct dmawire_survey - how the memory of a buffer lies
+ * struct dmawire_survey - the physically contiguous runs of a buffer
  * @largest_run: bytes in the longest physically contiguous run
- * @nr_runs: number of such runs
+ * @nr_runs: number of runs
  * @nr_runs_of: how many of them have 2^i pages and less than twice as many; the last
  *	entry counts longer ones too
  * @nr_folios: number of folios of DMAWIRE_FOLIO_SIZE
@@ -105,7 +105,7 @@ struct dmawire_range {
 };
 
 /**
- * struct dmawire_buffer_params - what is asked for; no field is checked yet
+ * struct dmawire_buffer_params - a request for a buffer; no field is checked yet
  * @length: bytes
  * @backing: enum dmawire_backing
  * @direction: enum dmawire_direction
@@ -113,11 +113,11 @@ struct dmawire_range {
  * @zone: where memory is that the device reaches, as GFP_DMA32; 0 for all of it
  * @folios: as DMAWIRE_CREATE_FOLIOS_64K
  * @cma: as DMAWIRE_CREATE_CMA
- * @cma_area: the one to take it from, or NULL if there is none
+ * @cma_area: the area to allocate from, or NULL
  * @writable: whether CPU or device is to write it
- * @dev: the device that does the DMA, or why there is none, as an ERR_PTR; only
+ * @dev: the device that does the DMA, or an ERR_PTR that says why it is missing; only
  *	for backings that want one, and until the buffer is exported
- * @owner: who brings it
+ * @owner: names the owner of @dev
  * @start: where memory that is there already begins
  * @memfd: in which file
  */

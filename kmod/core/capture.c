@@ -124,7 +124,7 @@ void dmawire_capture_complete(struct dmawire_capture *capture, s32 result)
  * dmawire_queue_set_error - end the run of a device
  * @queue: the device's
  * @error: -EIO, or -ETIMEDOUT, which fences carry
- * @what: what the log says of the driver
+ * @what: the driver's fault, for the log
  *
  * Any context. The ender stops the device and completes all that is queued.
  */
@@ -270,8 +270,8 @@ EXPORT_SYMBOL_GPL(dmawire_transfer_segment);
 
 /**
  * dmawire_transfer_done - say that a frame is complete
- * @transfer: where it is; not the driver's any more
- * @frame: what it is
+ * @transfer: holds it; no longer the driver's
+ * @frame: its length, sequence number and time
  *
  * The device has written its last byte of it. Process, softirq or interrupt context;
  * on PREEMPT_RT not under a raw spinlock, nor in a handler that is not threaded.

@@ -19,7 +19,7 @@
  * A run of the device is STOPPED, STARTING, RUNNING or STOPPING. The thread that
  * moves it to STARTING or STOPPING calls the driver without a lock and moves it
  * on; others wait on @idle. So no lock is held over start() and stop(), and the
- * path that signals fences takes none that is held over an allocation.
+ * path that signals fences takes no lock that is held over an allocation.
  *
  * Locks, outermost first: @submit_lock orders submit() calls and is taken in
  * process context only. @lock protects states, lists, counts, owner and
@@ -85,7 +85,7 @@ enum dmawire_run {
  *	complete
  * @is_orphan: its request was canceled while the device had it: FREE when it is
  *	complete
- * @dequeued: what user space learns of it
+ * @dequeued: the result, for user space
  *
  * Protected by the queue's lock, but for @transfer, which is the driver's. The
  * thread that moves a capture to a state without a list owns it until the next.
@@ -121,8 +121,8 @@ struct dmawire_capture {
  * @lock: see above
  * @owner: the open file that captures, or NULL
  * @attachments: attachments by index
- * @indices: bit i: index i is taken
- * @nr_attachments: attachments, those being made and unmade included
+ * @indices: bit i: index i is in use
+ * @nr_attachments: attachments, including any being created or destroyed
  * @serial: of the newest attachment
  * @holders: calls in progress that use @dev
  * @is_gone: the driver is unregistered
@@ -132,8 +132,8 @@ struct dmawire_capture {
  * @error: 0, or why the run ends: the device failed, timed out or its driver broke
  *	a rule. Nothing is queued until STOP or START
  * @is_wedged: the last stop() could not stop the device
- * @wedged: attachments that the device may still write to, whose owner has closed
- *	the file
+ * @wedged: attachments that the device may still write to after their owner has
+ *	closed the file
  * @free: captures that are FREE
  * @waiting: captures that are WAITING, in the order queued
  * @fenced: captures that are WAITING and get a fence, in the order queued
@@ -145,9 +145,9 @@ struct dmawire_capture {
  *	fence was submitted, in jiffies
  * @signals: fences to be signaled, in order
  * @is_signaling: a thread signals them
- * @counts: what STATUS tells
- * @next_sequence: of the next frame if none gets lost
- * @wait: wakes DEQUEUE and poll: a range is done, or none will be
+ * @counts: for STATUS
+ * @next_sequence: of the next frame unless frames get lost
+ * @wait: wakes DEQUEUE and poll: a range is done, or the run has ended
  * @idle: wakes waits for @run, @holders, @nr_attachments and counts.queued
  * @ender: ends a failed run
  * @feeder: submits captures that were BLOCKED

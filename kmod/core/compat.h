@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Everything that differs between the kernels we build for, and nothing else.
- * Kbuild includes this file before every source file, so that those are written
- * for the newest kernel.
+ * Kbuild includes this file before every source file: the sources are written for
+ * the newest kernel.
  */
 #ifndef DMAWIRE_COMPAT_H
 #define DMAWIRE_COMPAT_H
@@ -47,8 +47,9 @@ static inline int dmawire_compat_unsupported(struct io_uring_cmd *cmd, ...)
 #endif
 
 /*
- * DMAWIRE_URING_WORK(work, function) defines what io_uring_cmd_do_in_task_lazy()
- * takes to call function(struct io_uring_cmd *cmd, unsigned int issue_flags).
+ * DMAWIRE_URING_WORK(work, function) defines the callback @work that
+ * io_uring_cmd_do_in_task_lazy() takes, around function(struct io_uring_cmd *cmd,
+ * unsigned int issue_flags).
  */
 #ifdef DMAWIRE_HAVE_URING_TASK_WORK
 #define DMAWIRE_URING_WORK(work, function)				\
@@ -147,7 +148,7 @@ static inline bool dmawire_compat_no_cma_release(struct cma *cma,
 #define HUGETLBFS_I(inode) SHMEM_I(inode)
 #endif
 
-/* Newer headers assert what sparse 0.6.4 cannot compute; it needs no modinfo. */
+/* sparse 0.6.4 cannot compute the assertions of newer headers; it needs no modinfo. */
 #ifdef __CHECKER__
 #undef MODULE_INFO
 #define MODULE_INFO(tag, info) static_assert(sizeof(#tag "=" info) > 1)

@@ -27,7 +27,7 @@
 #define DMAWIRE_MAX_DEVICES 64
 
 /**
- * struct dmawire_device - a device node and what stands behind it
+ * struct dmawire_device - a device node and its capture queue
  * @dev: in class dmawire; its reference count is this struct's
  * @cdev: an open file holds it, and it holds @dev
  * @queue: its captures
@@ -51,7 +51,7 @@ static DECLARE_WAIT_QUEUE_HEAD(dmawire_device_wait);
 
 static char *dmawire_devnode(const struct device *dev, umode_t *mode)
 {
-	/* Whoever may open it may take memory: root, and a group udev names. */
+	/* Opening it allows allocation: root only, and a group that udev assigns. */
 	if (mode)
 		*mode = 0660;
 	return NULL;
@@ -197,15 +197,15 @@ static bool are_valid(const struct device *parent,
 }
 
 /**
- * dmawire_device_register - make a device one that user space can capture from
+ * dmawire_device_register - register a device that captures
  * @parent: the device that does the DMA, with its masks and limits set; may be
  *	NULL if the CPU fills
- * @params: what it is like; copied
+ * @params: its properties and callbacks; copied
  *
  * May sleep. The callbacks may be called before this returns.
  *
- * Return: the device, to be given to dmawire_device_unregister(), or an ERR_PTR:
- * -EINVAL, -ENOMEM, -ENOSPC if there are 64 already.
+ * Return: the device, for dmawire_device_unregister(), or an ERR_PTR: -EINVAL, -ENOMEM,
+ * -ENOSPC if there are 64 already.
  */
 struct dmawire_device *
 dmawire_device_register(struct device *parent,
@@ -234,15 +234,14 @@ dmawire_device_register(struct device *parent,
 EXPORT_SYMBOL_GPL(dmawire_device_register);
 
 /**
- * dmawire_device_unregister - take a device away from user space
+ * dmawire_device_unregister - unregister a device
  * @device: the device; not the driver's any more
  *
- * Stops the device if it runs. What user space had given comes back to it with
- * ENODEV, and nothing is mapped for the device any more. Files that are open stay
- * so. May sleep. No callback is called when this has returned.
+ * Stops the device if it runs, completes all queued ranges with ENODEV and unmaps all
+ * attachments. Open files stay open. May sleep. No callback runs after the return.
  *
- * A device that stays wedged keeps what is mapped for it: the driver must keep the
- * struct device of its parent, too.
+ * The attachments of a wedged device stay mapped: the driver must keep the struct
+ * device of its parent, too.
  */
 void dmawire_device_unregister(struct dmawire_device *device)
 {
@@ -253,12 +252,12 @@ void dmawire_device_unregister(struct dmawire_device *device)
 EXPORT_SYMBOL_GPL(dmawire_device_unregister);
 
 /**
- * dmawire_device_failed - say that the device captures no more
- * @device: what failed, at any time from the call of start() to that of stop()
+ * dmawire_device_failed - report that the device has stopped capturing
+ * @device: the device, at any time from the call of start() to that of stop()
  *
- * The driver has told the log why. If start() succeeds, the core calls stop() soon
- * after it, from another context, and user space gets everything back with EIO; then
- * the device can be started anew. Context as for dmawire_transfer_done().
+ * The driver has logged the reason. If start() succeeds, the core soon calls stop()
+ * from another context and completes all queued ranges with EIO; then the device can be
+ * started anew. Context as for dmawire_transfer_done().
  */
 void dmawire_device_failed(struct dmawire_device *device)
 {
@@ -270,12 +269,12 @@ EXPORT_SYMBOL_GPL(dmawire_device_failed);
  * dmawire_device_wedged - report a device that cannot be stopped
  * @device: the device, in its stop()
  *
- * The device may still write to transfers that it was given. The driver has told
- * the log why, and completes none of them. User space gets them back with EIO, but
- * their memory stays mapped for the device, attached and allocated. Each START,
- * STOP and dmawire_device_unregister() calls stop() again: the device is started,
- * and the memory is given back, once stop() returns without this call. If it never
- * does, the memory is leaked.
+ * The device may still write to submitted transfers. The driver has logged the reason
+ * and completes no transfer any more. User space dequeues them with EIO, but their
+ * memory stays mapped for the device, attached and allocated. Each START, STOP and
+ * dmawire_device_unregister() calls stop() again: once stop() returns without this
+ * call, the memory is released and the device can be started. If it never does, the
+ * memory is leaked.
  */
 void dmawire_device_wedged(struct dmawire_device *device)
 {
@@ -284,7 +283,7 @@ void dmawire_device_wedged(struct dmawire_device *device)
 EXPORT_SYMBOL_GPL(dmawire_device_wedged);
 
 /**
- * dmawire_device_priv - what the driver gave as priv
+ * dmawire_device_priv - the priv of struct dmawire_device_params
  * @device: the device
  *
  * Return: the pointer.

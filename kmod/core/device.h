@@ -7,7 +7,7 @@ struct dmawire_quota;
 
 /**
  * struct dmawire_file - an open file of a device node
- * @quota: what the buffers created on this file are charged to
+ * @quota: charged for the buffers created on this file
  * @queue: captures of the device, which lives as long as the file
  */
 struct dmawire_file {

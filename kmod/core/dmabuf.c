@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Buffers as dma-bufs: what importing devices, mappings and the kernel do with
- * them.
+ * The dma_buf_ops of buffers: attach, map, mmap, vmap, CPU access.
  *
  * There is one lock, the dma-buf's reservation lock. The dma-buf core holds it
  * around map, unmap, vmap and vunmap and whenever it changes the list of
@@ -31,7 +30,7 @@
 /* Charged to the process that attaches. */
 #define DMAWIRE_TABLE_GFP (GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN)
 
-/* What dma_buf_export() has to be charged for: inode, dentry and file. */
+/* dma_buf_export() charges inode, dentry and file. */
 #define DMAWIRE_EXPORT_SIZE (2 * SZ_1K)
 
 /**
@@ -48,7 +47,7 @@ struct dmawire_attachment {
 };
 
 /**
- * struct dmawire_segment_limits - what a device can take as one segment
+ * struct dmawire_segment_limits - limits of one segment of a device
  * @length: most bytes, at least PAGE_SIZE
  * @boundary: dma_get_seg_boundary(), a mask of at least a page
  */
@@ -184,8 +183,8 @@ static void dmawire_dmabuf_detach(struct dma_buf *dmabuf,
 }
 
 /*
- * What such a machine does to a cache line it does to all of it: what the CPU has
- * written next to the buffer would be lost, or written over what the device has.
+ * Cache maintenance works on whole lines: on a non-coherent device it would corrupt
+ * CPU data that shares a line with the buffer, or device data in that line.
  */
 static bool shares_cache_lines(const struct dmawire_buffer *buffer,
 			       struct device *dev)
@@ -236,8 +235,8 @@ static void unmap_table(struct dma_buf_attachment *attach)
 }
 
 /*
- * A device may write less than it was given, and the rest must stay what the CPU
- * wrote. A sync for the device in direction FROM_DEVICE invalidates the CPU's dirty
+ * A device may write less than the whole range, and the rest must keep the CPU's data.
+ * A sync for the device in direction FROM_DEVICE invalidates the CPU's dirty
  * cache lines on some machines (arm32), and leaves old data in a bounce buffer; in
  * direction BIDIRECTIONAL it writes back, or copies. Where neither is needed the
  * IOMMU is not told to let the device read.
@@ -329,7 +328,7 @@ typedef void dmawire_dmabuf_sync_fn(struct device *dev, dma_addr_t address,
 				    size_t length,
 				    enum dma_data_direction direction);
 
-/* What is contiguous for the device need not be so in memory, and is synced so. */
+/* A segment may be contiguous for the device but not in memory: one sync a run. */
 static void sync_part(struct dma_buf_attachment *attach,
 		      const struct dmawire_range *range,
 		      enum dma_data_direction direction,
@@ -371,7 +370,7 @@ static bool needs_no_sync(const struct dma_buf *dmabuf)
 	return !buffer->pages;
 }
 
-/* Own attachments are left out: the CPU has what was not given to them. */
+/* Own attachments are synced by range, at ENQUEUE and at completion. */
 static bool is_synced(const struct dma_buf_attachment *attach)
 {
 	const struct dmawire_attachment *a = attach->priv;
@@ -380,10 +379,9 @@ static bool is_synced(const struct dma_buf_attachment *attach)
 }
 
 /*
- * The CPU takes a range over from every importer that has it mapped. Always in
- * the mapping's own direction, even if the CPU says it will only write: it may
- * write part of a cache line, or of a bounce buffer, and the rest must then be
- * what the device wrote.
+ * Syncs a range for the CPU for every importer that has it mapped. Always in the
+ * mapping's own direction, even if the CPU will only write: it may write part of a
+ * cache line or of a bounce buffer, and the rest must then be the device's data.
  */
 static void sync_for_cpu(struct dma_buf *dmabuf, const struct dmawire_range *range)
 {
@@ -413,9 +411,9 @@ static void sync_for_cpu(struct dma_buf *dmabuf, const struct dmawire_range *ran
 }
 
 /*
- * The CPU hands a range back. If it only read a buffer that is mapped both
- * ways there is nothing to carry over, and a bounce buffer must not be copied
- * back over what a device has written next to the part that was read.
+ * Syncs a range for the importers. After a CPU read of a buffer that is mapped both
+ * ways there is nothing to write back, and a bounce buffer must not overwrite data that a
+ * device has written next to the part that was read.
  */
 static void sync_for_device(struct dma_buf *dmabuf,
 			    const struct dmawire_range *range,
@@ -543,9 +541,9 @@ static const struct dma_buf_ops dmawire_dmabuf_ops = {
 };
 
 /*
- * The core WARNs where .vmap fails, and says EINVAL where there is none. Memory that
- * is a device's own could not be revoked from a vmap; a vmap of a buffer that is not
- * to be written does not say whether it is for reading.
+ * The core WARNs if .vmap fails, and returns EINVAL if it is NULL. Coherent memory of a
+ * device could not be revoked from a vmap; a vmap of a read-only buffer does not say
+ * whether it is for reading.
  */
 static const struct dma_buf_ops dmawire_dmabuf_ops_without_vmap = {
 	.attach = dmawire_dmabuf_attach,
@@ -566,10 +564,10 @@ static bool is_ours(const struct dma_buf *dmabuf)
 
 /*
  * dma_buf_export() charges the caller's memory cgroup with plain GFP_KERNEL, which
- * invokes its OOM killer at the limit. That as much can be charged is tried first,
- * with ENOMEM for an answer. What other tasks charge in between, PF_MEMALLOC lets
- * the export exceed; and if memory runs out meanwhile it is some of the reserves
- * that CREATE returns to at once, or -ENOMEM.
+ * invokes the OOM killer at the limit. So the same amount is charged and uncharged
+ * first, and a failure is ENOMEM. If other tasks use up the rest of the limit in
+ * between, PF_MEMALLOC lets the export exceed it. If memory runs out, the export
+ * uses a few pages of the reserves or fails with -ENOMEM.
  */
 static struct dma_buf *export_without_oom(const struct dma_buf_export_info *info)
 {
@@ -637,10 +635,10 @@ struct dma_buf *dmawire_dmabuf_get(int fd)
  * @dmabuf: of ours
  * @offset: where the part begins
  * @length: bytes; 0 means to the end
- * @access: what the CPU does
- * @end: it has been done; else it is going to be
+ * @access: direction of the CPU's access
+ * @end: the access has ended; else it begins
  *
- * Return: 0, or -EINVAL if there is no such part.
+ * Return: 0, or -EINVAL if the part exceeds the dma-buf.
  */
 int dmawire_dmabuf_sync(struct dma_buf *dmabuf, u64 offset, u64 length,
 			enum dma_data_direction access, bool end)
@@ -651,7 +649,7 @@ int dmawire_dmabuf_sync(struct dma_buf *dmabuf, u64 offset, u64 length,
 	if (offset >= buffer->length || length > buffer->length - offset)
 		return -EINVAL;
 
-	/* Pages are what bounce buffers and caches are kept for. */
+	/* Whole pages: bounce buffers and cache lines do not span pages. */
 	range.offset = ALIGN_DOWN(offset, PAGE_SIZE);
 	range.length = length ? min(ALIGN(offset + length, PAGE_SIZE), buffer->length) :
 				buffer->length;

@@ -3,9 +3,9 @@
  * Write fences of attachments with DMAWIRE_ATTACH_FENCES: one for each range that
  * is submitted to the device, on the dma-buf's reservation object.
  *
- * The fences of an attachment are one context, so they signal in the order of their
- * sequence numbers, whatever the order in which the device completes: a fence also
- * waits for the one before it.
+ * The fences of an attachment are one context and signal in the order of their sequence
+ * numbers. The device may complete in another order: a fence also waits for the one
+ * before it.
  */
 #include <linux/dma-buf.h>
 #include <linux/dma-fence.h>
@@ -113,7 +113,7 @@ static void dmawire_fence_add(struct dmawire_attachment *attachment,
  * dmawire_fence_publish - add the fence of a range that is about to be submitted
  * @attachment: the attachment
  * @foreign: fences of others to wait for before it is submitted, each with a
- *	reference, in an array to be freed with kfree(); NULL if there are none
+ *	reference, in an array to be freed with kfree(), or NULL
  * @nr_foreign: how many
  *
  * All allocation happens before the fence is published: from then on the range

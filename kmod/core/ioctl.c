@@ -49,9 +49,9 @@ union dmawire_ioctl_arg {
  * @open: the file it was called on
  * @nonblock: whether that is not to be waited on
  * @arg: the caller's struct; the handler writes its out_* fields
- * @dmabuf: CREATE: what @fd becomes a descriptor of
+ * @dmabuf: CREATE: installed at @fd
  * @fd: CREATE: reserved
- * @attachment: ATTACH: what it has made
+ * @attachment: ATTACH: the new attachment
  */
 struct dmawire_ioctl_call {
 	struct dmawire_file *open;
@@ -62,7 +62,7 @@ struct dmawire_ioctl_call {
 	struct dmawire_attachment_id attachment;
 };
 
-/* What INFO says of the device behind the node. */
+/* The fields of INFO that describe the device. */
 static void tell_of_device(struct dmawire_info *info,
 			   const struct dmawire_device_params *params)
 {
@@ -200,7 +200,7 @@ static void dmawire_ioctl_finish_create(struct dmawire_ioctl_call *call, bool is
 	dma_buf_put(call->dmabuf);
 }
 
-/* What a mapping can be used for; or to be written to, with @into. */
+/* The uses of a mapping; with @into, as a destination. */
 static u32 judge_mapping(const struct dma_buf *dmabuf,
 			 const struct dmawire_buffer *buffer, bool into)
 {
@@ -242,7 +242,7 @@ static int dmawire_ioctl_query(struct dmawire_ioctl_call *call)
 	memcpy(query->out_segments_of, survey.nr_runs_of, sizeof(survey.nr_runs_of));
 	query->out_mmap = buffer->pages ? mapping : DMAWIRE_USABLE;
 	query->out_send = mapping;
-	/* io_uring pins what is registered for writing, whatever it is used for. */
+	/* io_uring pins registered memory for writing, even if it is only read. */
 	query->out_register = buffer->cma ? DMAWIRE_NO_LONGTERM_PIN : into_mapping;
 	query->out_odirect_write = mapping;
 	query->out_odirect_read = into_mapping;
@@ -406,11 +406,11 @@ static int dmawire_ioctl_sync(struct dmawire_ioctl_call *call)
  * @min_size: size of the struct as first published; includes an out_* field
  * @size: size of the struct as we know it
  * @out_begin: offset of the first out_* field
- * @out_end: end of the last one; between them there is nothing else. Both 0: none
+ * @out_end: end of the last one; all fields between are out_*. Both 0: no out_* fields
  * @for_writers: needs a file that is open for reading and writing
  * @execute: the handler
- * @finish: called after a handler that succeeded: makes what that has done visible
- *	if its results were written to the caller's struct, else undoes it; or NULL
+ * @finish: called after @execute has succeeded: publishes its effect if the results were
+ *	written to the caller's struct, else undoes it; or NULL
  */
 struct dmawire_ioctl_op {
 	unsigned int cmd;
@@ -514,7 +514,7 @@ static const struct dmawire_ioctl_op dmawire_ioctl_ops[] = {
 	},
 };
 
-/* What was published once stays: each first version ends with a field of today's. */
+/* The ABI is stable: each first version ends at a field of the present struct. */
 #define DMAWIRE_ASSERT_V1(name, last, size) \
 	static_assert(offsetofend(struct dmawire_##name, last) == (size))
 
@@ -540,8 +540,7 @@ DMAWIRE_ASSERT_V1(uring_capture, out_reserved, DMAWIRE_URING_CAPTURE_SIZE_V1);
  * @user: the caller's version
  * @min_size: of the first version that was published
  *
- * The size in @arg is then the one that was checked, whatever another thread has
- * written to the caller's struct since.
+ * The size in @arg is the checked one: it is not read from @user a second time.
  *
  * Return: 0, -EFAULT, -EINVAL or -E2BIG, as <dmawire/uapi.h> says.
  */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The module: what happens when it is loaded and unloaded.
+ * Module init and exit.
  */
 #include <linux/init.h>
 #include <linux/module.h>
@@ -26,9 +26,9 @@ static int __init dmawire_init(void)
 }
 
 /*
- * Every open file, dma-buf, fence and driver holds the module, so none is left. The
- * function that dropped the last reference may not have returned: RCU callbacks are
- * waited for, then tasks that were preempted in the module's text.
+ * Every open file, dma-buf, fence and driver holds a reference on the module, so all
+ * are gone. The function that dropped the last reference may not have returned: exit waits
+ * for RCU callbacks, then for tasks that were preempted in the module's text.
  */
 static void __exit dmawire_exit(void)
 {

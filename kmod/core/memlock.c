@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Memory of user space that is pinned, and memory that no memory cgroup can be
- * charged for, counts against RLIMIT_MEMLOCK: for each user, together with what
- * io_uring and others pin, so that more processes do not make for more memory.
+ * Pinned memory of user space, and memory that no memory cgroup can be charged for,
+ * count against RLIMIT_MEMLOCK in user->locked_vm: per user, together with the memory
+ * that io_uring and others pin, so that a user cannot exceed it with more processes.
  */
 #include <linux/capability.h>
 #include <linux/cred.h>

@@ -6,9 +6,9 @@ struct mm_struct;
 struct user_struct;
 
 /**
- * struct dmawire_memlock - who answers for pages that are pinned
- * @user: whose limit they count against; NULL if that is a privileged process
- * @mm: whose statistics they are in; it may have no process any more
+ * struct dmawire_memlock - a charge against RLIMIT_MEMLOCK
+ * @user: charged user; NULL if the process was privileged
+ * @mm: its statistics count the pages; may have no process any more
  * @nr_pages: how many
  */
 struct dmawire_memlock {

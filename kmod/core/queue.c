@@ -45,8 +45,8 @@ static void dmawire_queue_free(struct dmawire_queue *queue)
 /**
  * dmawire_queue_create - make the queue of a device
  * @device: the device
- * @dev: what the driver called parent
- * @params: what the driver said
+ * @dev: the parent of dmawire_device_register()
+ * @params: of dmawire_device_register()
  *
  * Return: the queue, or NULL if there is no memory.
  */
@@ -383,7 +383,7 @@ static void dmawire_queue_detach_all(struct dmawire_queue *queue)
 	}
 }
 
-/* Forgets what was not dequeued. */
+/* Frees the captures that are DONE and were not dequeued. */
 static void dmawire_queue_free_done(struct dmawire_queue *queue)
 {
 	struct dmawire_capture *capture, *next;

@@ -17,7 +17,7 @@ struct poll_table_struct;
 #define DMAWIRE_QUEUE_DEPTH 1024
 
 /**
- * struct dmawire_enqueue_params - what is given; no field is checked yet
+ * struct dmawire_enqueue_params - a range to queue; no field is checked yet
  * @index: of the dma-buf, from dmawire_queue_attach()
  * @length: bytes
  * @offset: of the first byte
@@ -31,11 +31,11 @@ struct dmawire_enqueue_params {
 };
 
 /**
- * struct dmawire_dequeued - what has come back
+ * struct dmawire_dequeued - a range that is done
  * @result: bytes of the frame or a negative errno
- * @index: as given
- * @user_data: as given
- * @offset: as given
+ * @index: as queued
+ * @user_data: as queued
+ * @offset: as queued
  * @sequence: of the frame
  * @timestamp: when it was complete
  * @lost: frames lost before it
@@ -51,12 +51,12 @@ struct dmawire_dequeued {
 };
 
 /**
- * struct dmawire_counts - what happened since the start
- * @captured: frames that came
- * @lost: frames there was no range for
- * @failed: ranges that came back with -EIO
- * @canceled: ranges that came back otherwise unfilled
- * @queued: ranges that are the device's now
+ * struct dmawire_counts - counters since START
+ * @captured: frames captured
+ * @lost: frames lost because no range was queued
+ * @failed: ranges that completed with -EIO
+ * @canceled: ranges that completed unfilled with another error
+ * @queued: ranges that are queued now
  * @running: between start and stop
  */
 struct dmawire_counts {

@@ -100,7 +100,7 @@ static void dmawire_capture_submit(struct dmawire_capture *capture)
 		dmawire_capture_complete(capture, error);
 }
 
-/* Submits the first range without a fence. False if there is none to submit. */
+/* Submits the first range without a fence. False if the list is empty. */
 static bool dmawire_queue_feed_one(struct dmawire_queue *queue)
 {
 	struct dmawire_capture *capture = NULL;
@@ -135,8 +135,8 @@ static void dmawire_capture_foreign_signaled(struct dma_fence *fence,
 }
 
 /*
- * Waits for the next fence that has not signaled, by callback. The capture is owned
- * by the caller. False if there is none.
+ * Waits for the next unsignaled fence, by callback. The caller owns the capture. False
+ * if all have signaled.
  */
 static bool dmawire_capture_block(struct dmawire_capture *capture)
 {
@@ -276,7 +276,7 @@ dmawire_queue_next_of(struct dmawire_queue *queue, struct list_head *list)
 	return capture;
 }
 
-/* Completes what the device or the queue has. The device is stopped. */
+/* Completes all ACTIVE, WAITING and BLOCKED ranges. The device is stopped. */
 void dmawire_queue_complete_all(struct dmawire_queue *queue, s32 result)
 {
 	struct list_head *lists[] = {
@@ -508,8 +508,8 @@ static bool dmawire_queue_has_dequeued(struct dmawire_queue *queue,
  * dmawire_queue_dequeue - dequeue the next range that is done
  * @queue: the device's
  * @owner: the open file
- * @wait: for one to be done
- * @dequeued: what it is
+ * @wait: block until a range is done
+ * @dequeued: the result
  *
  * Return: 0 or a negative errno of DMAWIRE_IOC_DEQUEUE.
  */
@@ -531,7 +531,7 @@ int dmawire_queue_dequeue(struct dmawire_queue *queue, const void *owner, bool w
  * dmawire_queue_finish_dequeue - dequeue the range of a waiter that was called
  * @queue: the device's
  * @waiter: the waiter
- * @dequeued: what the range is
+ * @dequeued: the result
  *
  * Return: false if the waiter was canceled before its range was done.
  */

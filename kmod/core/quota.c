@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * How much memory buffers may take: one limit for the module, one for each open
- * file. What is charged is counted against both at once.
+ * Limits of the memory of buffers: one for the module, one for each open file. A charge
+ * counts against both.
  */
 #include <linux/kref.h>
 #include <linux/mm.h>
@@ -20,8 +20,8 @@ module_param(max_bytes_per_open, ulong, 0644);
 MODULE_PARM_DESC(max_bytes_per_open, "Most bytes the buffers of one open file may take (0: no limit but max_bytes, the default)");
 
 /**
- * struct dmawire_quota - what the buffers of one open file take
- * @ref: one for the open file, one for each buffer charged, since those outlive it
+ * struct dmawire_quota - memory of the buffers of one open file
+ * @ref: one for the open file, one for each charged buffer, since buffers outlive it
  * @bytes: protected by quota_lock
  * @buffers: protected by quota_lock
  */
@@ -69,7 +69,7 @@ void dmawire_quota_put(struct dmawire_quota *quota)
 	kref_put(&quota->ref, dmawire_quota_release);
 }
 
-/* A limit may have been lowered below what is in use. */
+/* A limit may have been lowered below the bytes in use. */
 static bool fits(u64 bytes, u64 used, u64 limit)
 {
 	return used <= limit && bytes <= limit - used;
@@ -78,7 +78,7 @@ static bool fits(u64 bytes, u64 used, u64 limit)
 /**
  * dmawire_quota_charge - count one buffer, if the limits allow it
  * @quota: of the open file that creates the buffer
- * @bytes: what the buffer takes
+ * @bytes: of the buffer
  *
  * A charge holds a reference on @quota until dmawire_quota_uncharge().
  *
@@ -103,7 +103,7 @@ int dmawire_quota_charge(struct dmawire_quota *quota, u64 bytes)
 }
 
 /**
- * dmawire_quota_uncharge - take back what dmawire_quota_charge() did
+ * dmawire_quota_uncharge - undo dmawire_quota_charge()
  * @quota: the one charged; may be gone afterwards
  * @bytes: as charged
  */

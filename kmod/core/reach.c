@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What a device's DMA mask covers, and whether its mappings need syncs. Mapping memory
- * beyond the mask, with neither an IOMMU nor a bounce buffer below it, makes the DMA
- * core WARN.
+ * Whether a device's DMA mask covers a buffer, and its mappings need syncs. The DMA
+ * core WARNs if memory beyond the mask is mapped with neither an IOMMU nor a bounce
+ * buffer below the mask.
  */
 #include <linux/device.h>
 #include <linux/dma-direct.h>

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Buffers that are gone but for a page or two: packets, pipes and requests of
- * others may hold pages for as long as they like, and a CMA area takes its memory
- * back as it gave it, all at once, and from nobody who still uses it.
+ * Deferred freeing of CMA buffers: cma_release() takes the whole range or nothing, but
+ * skbs, pipes and bios may still hold page references.
  */
 #include <linux/list.h>
 #include <linux/mm.h>
@@ -16,7 +15,7 @@
 #include "buffer.h"
 #include "reclaim.h"
 
-/* Nobody tells that a page is let go of, so it is looked for. */
+/* Dropping a page reference notifies no one: poll. */
 #define DMAWIRE_RECLAIM_INTERVAL (HZ / 10)
 
 static void look(struct work_struct *work);
@@ -47,9 +46,9 @@ static void look(struct work_struct *work)
 	spin_unlock(&reclaim_lock);
 
 	/*
-	 * Whoever looks pages up by address without locks, and found them in a
-	 * mapping that is gone, has them by now or lets go of them again. From here
-	 * on a page that is ours alone stays so.
+	 * GUP-fast may have found a page in a mapping that is gone: after a grace
+	 * period it holds a reference or has failed. From here on a reference count
+	 * of 1 stays 1.
 	 */
 	synchronize_rcu();
 
@@ -71,10 +70,10 @@ static void look(struct work_struct *work)
 }
 
 /**
- * dmawire_reclaim_add - free a buffer as soon as nobody else has any of its pages
- * @buffer: nobody can come by any from it any more
+ * dmawire_reclaim_add - free a buffer once no page has another reference
+ * @buffer: unmapped, without dma-buf: its pages get no new references
  *
- * The caller holds the module, as the buffer does from now on.
+ * The caller holds a reference on the module; the buffer takes its own.
  */
 void dmawire_reclaim_add(struct dmawire_buffer *buffer)
 {
@@ -85,13 +84,13 @@ void dmawire_reclaim_add(struct dmawire_buffer *buffer)
 	schedule_delayed_work(&looker, 0);
 }
 
-/* When it returns what could be freed has been. */
+/* Frees all buffers without other page references before it returns. */
 void dmawire_reclaim_flush(void)
 {
 	flush_delayed_work(&looker);
 }
 
-/* There is no buffer any more. */
+/* Called on module exit: the list is empty. */
 void dmawire_reclaim_exit(void)
 {
 	cancel_delayed_work_sync(&looker);

@@ -109,7 +109,7 @@ static int dmawire_queue_wait_run_killable(struct dmawire_queue *queue)
 	return ret ? -EINTR : 0;
 }
 
-/* What the device has stays claimed when it is complete. */
+/* ACTIVE ranges stay claimed when they are complete. */
 static void dmawire_queue_hold_wedged(struct dmawire_queue *queue)
 {
 	struct dmawire_capture *capture;
@@ -191,7 +191,7 @@ void dmawire_queue_end(struct dmawire_queue *queue, s32 result)
 	queue->counts.running = false;
 	spin_unlock_irq(&queue->lock);
 	dmawire_queue_complete_all(queue, result);
-	/* What the feeder has in its hands. */
+	/* The range that the feeder owns. */
 	flush_work(&queue->feeder);
 	dma_fence_end_signalling(in_signalling);
 

@@ -3,9 +3,9 @@
  * The io_uring commands of <dmawire/uapi.h>: dma-bufs as fixed buffers of a ring,
  * and captures as its requests.
  *
- * A slot of the ring owns a reference to the dma-buf. io_uring drops it when the
- * slot is empty and no request uses it any more, the packets of a zero-copy send
- * included, so nothing here has to know what is in flight.
+ * A slot of the ring owns a reference on the dma-buf. io_uring drops it when the slot
+ * is empty and the last request has completed, the notification of a zero-copy send
+ * included, so requests in flight need no tracking here.
  */
 #include <linux/bvec.h>
 #include <linux/dma-buf.h>
@@ -38,7 +38,7 @@
 #define DMAWIRE_URING_PIECE_SIZE SZ_64K
 #endif
 
-/* What io_uring counts in 32 bits. */
+/* io_uring counts these in 32 bits. */
 #define DMAWIRE_URING_MAX_BYTES ((u64)U32_MAX)
 
 static void put_dmabuf(void *dmabuf)
@@ -292,10 +292,10 @@ bool dmawire_uring_can_register(void)
 /**
  * dmawire_uring_cmd - the uring_cmd of a device node
  * @cmd: the command; its 'addr' is in the memory of the task that we run in
- * @issue_flags: whether io_uring's lock is held, for those who take it
+ * @issue_flags: of io_uring: whether its lock is held
  *
- * Return: 0, the error <dmawire/uapi.h> promises, or -EIOCBQUEUED for what
- * completes later.
+ * Return: 0, an error of <dmawire/uapi.h>, or -EIOCBQUEUED if the command completes
+ * later.
  */
 int dmawire_uring_cmd(struct io_uring_cmd *cmd, unsigned int issue_flags)
 {

@@ -28,17 +28,17 @@
  *   copies it to where the transfer wants it. There are drivers that must sleep
  *   to prepare a copy, so a work item does one after the other.
  *
- * Channels that cannot be terminated are refused: memory is given back when the
- * controller has been stopped. If terminating fails it still writes, and the core
- * keeps what it writes to (dmawire_device_wedged()).
+ * Channels without device_terminate_all are refused: memory is released only after the
+ * controller has stopped. If terminating fails the controller may still write, and the
+ * core keeps the memory (dmawire_device_wedged()).
  *
- * Each descriptor that is prepared is submitted: dmaengine has no call to free one
- * that is not, and only what was submitted is freed by terminating.
+ * Each prepared descriptor is submitted: dmaengine has no call to free one, and
+ * terminating frees submitted descriptors only.
  *
- * There is no cyclic mode: it wants a ring that the controller goes around in
- * forever, and what is given here comes and goes one by one.
+ * There is no cyclic mode: it needs a fixed ring of buffers, and transfers here are
+ * submitted one by one.
  *
- * The memory is mapped for the controller, since that is what writes to it.
+ * The memory is mapped for the controller, which does the writes.
  */
 #include <linux/cleanup.h>
 #include <linux/completion.h>
@@ -81,17 +81,17 @@ MODULE_PARM_DESC(memcpy_channel, "Channel that copies memory: its name, such as 
  * struct engine - a channel of a DMA controller
  * @chan: the channel
  * @dev: its controller, for which memory is mapped
- * @capture: what it is for dmawire
+ * @capture: the device registered with dmawire
  * @packets: of a peripheral: it ends frames itself
  * @lock: protects @transfers, @jobs, @running and @wedged; also taken in callbacks
  * @running: between start and stop; else nothing more is prepared
  * @wedged: terminating failed: the controller may write, and call back, at any time
  * @sequence: number of the next frame
- * @jobs: of a peripheral: what the controller has, in order
- * @transfers: of copies: those that wait for @work
- * @work: of copies: does them
+ * @jobs: of a peripheral: transfers that the controller has, in order
+ * @transfers: of copies: transfers that wait for @work
+ * @work: of copies: does the copies
  * @copied: of copies: the controller has copied, or will not any more
- * @result: of copies: what it said then
+ * @result: of copies: of the last descriptor
  * @source: of copies: the frame as the CPU made it
  * @source_address: the same for the controller
  */
@@ -115,7 +115,7 @@ struct engine {
 
 /**
  * struct engine_job - a transfer that the controller has
- * @engine: whose
+ * @engine: its engine
  * @transfer: the transfer
  * @sgt: its segments, as the controller's driver wants them
  * @node: in the engine's list of jobs
@@ -388,7 +388,7 @@ static int memcpy_fill(struct engine *engine, struct dmawire_transfer *transfer,
 	return 0;
 }
 
-/* What it has hung on is written to until the core has it stopped. */
+/* The controller may write to the transfer until the core has stopped it. */
 static void memcpy_hang(struct engine *engine)
 {
 	dev_err(engine->dev, "%s does not answer\n",
@@ -481,7 +481,7 @@ static const struct dmawire_device_ops memcpy_ops = {
 	.submit = memcpy_submit,
 };
 
-/* A packet's length is what the residue says. */
+/* The residue gives a packet's length. */
 static int engine_check_residue(struct engine *engine, struct device *node)
 {
 	struct dma_slave_caps caps;

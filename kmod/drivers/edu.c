@@ -49,7 +49,7 @@
 /* Longest frame; with segments of a page it takes 3 seconds. */
 #define EDU_MAX_FRAME SZ_64K
 
-/* Ten times what a copy takes. */
+/* Ten times as long as a copy. */
 #define EDU_TIMEOUT (1 * HZ)
 
 static unsigned int dma_bits = 28;
@@ -60,11 +60,11 @@ MODULE_PARM_DESC(dma_bits, "Bits of an address that the device has: those of its
  * struct edu - a device
  * @dev: the PCI device
  * @regs: its registers
- * @capture: what it is for dmawire
- * @work: captures what is in @transfers
+ * @capture: the device registered with dmawire
+ * @work: fills @transfers
  * @copied: the device says that it has copied
  * @lock: protects @transfers and @running
- * @transfers: those that wait for @work
+ * @transfers: transfers that wait for @work
  * @running: between start and stop; else @work shall end
  * @sequence: number of the next frame; @work's
  * @source: the frame as the CPU made it; @work's
@@ -89,7 +89,7 @@ static irqreturn_t edu_irq(int irq, void *data)
 	struct edu *edu = data;
 	u32 status = readl(edu->regs + EDU_IRQ_STATUS);
 
-	/* All ones is what is read from a device that is gone. */
+	/* Reads from a removed PCI device return all ones. */
 	if (!status || status == U32_MAX)
 		return IRQ_NONE;
 
@@ -178,7 +178,7 @@ static void edu_capture(struct edu *edu, struct dmawire_transfer *transfer)
 		return; /* the core takes it back */
 	if (ret) {
 		dev_err(&edu->dev->dev, "no answer: %d\n", ret);
-		/* What it does from now on goes nowhere, until the next start. */
+		/* No DMA of the device reaches memory until the next start. */
 		pci_clear_master(edu->dev);
 		scoped_guard(spinlock, &edu->lock)
 			edu->running = false;
@@ -272,7 +272,7 @@ static int edu_register(struct edu *edu)
 	return PTR_ERR_OR_ZERO(edu->capture);
 }
 
-/* What is taken here is given back by devres, in reverse order. */
+/* devres releases all of it, in reverse order. */
 static int edu_init_hardware(struct edu *edu)
 {
 	struct device *dev = &edu->dev->dev;

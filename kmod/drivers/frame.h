@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What drivers whose hardware has nothing to capture let it capture: frames that
- * tell the receiver if anything of them is missing, old or out of order.
+ * Test frames, for drivers of hardware without a source of its own: the receiver can
+ * tell missing, stale and reordered data.
  */
 #ifndef DMAWIRE_DRIVERS_FRAME_H
 #define DMAWIRE_DRIVERS_FRAME_H
@@ -47,9 +47,8 @@ static inline u64 dmawire_frame_hash(const void *frame, size_t length)
 /**
  * dmawire_frame_make - make up a frame
  * @frame: where to, aligned to 8 bytes
- * @length: bytes it has, at least those of a struct dmawire_frame_header
- * @filled: so many of them are written and can be checked, again at least those
- *	of the header
+ * @length: bytes, at least sizeof(struct dmawire_frame_header)
+ * @filled: bytes that are written and can be checked, at least the header
  * @sequence: its number
  *
  * May sleep.

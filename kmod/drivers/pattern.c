@@ -157,7 +157,7 @@ static int pattern_start(struct dmawire_device *device, u32 rate)
 static void pattern_stop(struct dmawire_device *device)
 {
 	kthread_stop(pattern.thread);
-	/* The core takes back what is in there. */
+	/* The core takes back the transfers in the list. */
 	INIT_LIST_HEAD(&pattern.transfers);
 }
 
