@@ -12,11 +12,11 @@ namespace dmawire {
 class Buffer {
  public:
   enum class Kind { dma_buf, memfd };
-  /// What the kernel does with the pages of its mappings, as far as that is known.
+  /// How the kernel treats the pages of its mappings, as far as known.
   enum class Pages {
     pinned,     ///< registers them by address
     looked_up,  ///< finds them at each request, but cannot pin them for long: memory of a CMA area
-    none,       ///< there are none to send from or to write to disk; the CPU can copy
+    none,       ///< no pages to send from or to write to disk; the CPU can copy
   };
 
   /// Memory that `fd` stands for. `length` is in bytes, a multiple of the page size; `page` is the
@@ -33,7 +33,7 @@ class Buffer {
 
   /// A new memfd, zeroed, `length` rounded up to whole pages. Throws Error.
   [[nodiscard]] static Buffer memfd(std::size_t length);
-  /// The same of huge pages, of 2 MiB or 1 GiB, from those that are set aside.
+  /// The same of huge pages, of 2 MiB or 1 GiB, from the reserved ones.
   [[nodiscard]] static Buffer huge_memfd(std::size_t length, std::size_t page);
 
   /// Where its bytes are in this process; it must live as long. Throws Error.

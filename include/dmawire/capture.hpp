@@ -20,11 +20,11 @@ class Sender;
 /// Has a device of dmawire's fill the frames of a pool, as FrameSource says.
 ///
 /// Giving is a request of an io_uring and taking its completion, and that ring may be a sender's:
-/// then one system call does for the device, for the network and for both waits. What is given is
+/// then one system call does for the device, for the network and for both waits. Queued frames are
 /// the device's with the next system call of the ring.
 ///
 /// Errors are those of uapi.h: ENODEV (the device is gone), EIO (it failed, and not for one frame
-/// only), ECANCELED (somebody else stopped it), and those of what was asked wrongly.
+/// only), ECANCELED (another thread stopped it), and errors of wrong arguments.
 class Capture final : public FrameSource {
  public:
   /// On a ring of its own. Device and pool must outlive it. Throws Error: also if frames do not
@@ -56,9 +56,9 @@ class Capture final : public FrameSource {
   std::unique_ptr<Engine> engine_;
 };
 
-/// A pool of frames that the device can fill: they begin on pages, and on what else it demands.
+/// A pool of frames that the device can fill: they begin on pages, and on its other alignment.
 /// `frame_length` is rounded up to the device's alignment. Throws Error, of the kind `impossible`
-/// if the device does not capture, or the machine has no such memory.
+/// if the device does not capture, or the machine lacks the memory.
 [[nodiscard]] FramePool make_capture_pool(const Device& device, std::uint32_t frames,
                                           std::size_t frame_length,
                                           Backing backing = Backing::pages);

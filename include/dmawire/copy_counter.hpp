@@ -10,7 +10,7 @@ namespace dmawire {
 
 /// Counts, in the kernel, how often a packet's zero-copy payload was copied after all: calls of
 /// skb_copy_ubufs(), by whomever on this machine, from the construction on. It is independent of
-/// what io_uring reports. What is copied before it becomes a packet (a device without
+/// the reports of io_uring. Data that is copied before it becomes a packet (a device without
 /// scatter-gather) does not pass there.
 class CopyCounter {
  public:

@@ -2,7 +2,7 @@
 /*
  * dmawire for drivers: how a device that captures comes to a /dev/dmawireN.
  *
- * A driver registers its device with three callbacks and tells what it has
+ * A driver registers its device with three callbacks and reports the frames it has
  * captured. Everything else is the core's: the node and its ABI (uapi.h),
  * memory, mapping for the device, cache and bounce buffer maintenance,
  * ownership, fences, io_uring, counts and tracepoints.
@@ -21,7 +21,7 @@
  *	dmawire_device_failed()		no frame will go right any more
  *
  * OWNERSHIP. A transfer is the driver's from submit() until it calls one of the
- * first two, or stop() returns: then the core takes back what is left. Before
+ * first two, or stop() returns: then the core takes back the rest. Before
  * submit() the memory has been synced for the device; done() syncs the bytes of the
  * frame for the CPU, and no others, so the device must have written its last byte by
  * then.
@@ -35,16 +35,15 @@
  *
  * RULES. Transfers may be completed in any order, each once, with no more bytes
  * than it has room for, and not after stop() has returned. A driver that breaks
- * a rule gets a message in the log, and its device is failed: what it captured
+ * a rule gets a message in the log, and its device is failed: its frames
  * cannot be trusted. See docs/writing-a-driver.md.
  *
- * FENCES. A driver whose device never takes longer than some time from one
- * completion to the next, while it has transfers, may state that time
- * (max_interval_ms). User space can then ask for fences (DMAWIRE_ATTACH_FENCES),
- * which other drivers wait for. In exchange stop() is on the path that signals
- * fences: it allocates no memory but with GFP_NOWAIT, takes no lock that is held
- * over other allocations, and flushes no work but of WQ_MEM_RECLAIM workqueues. A
- * device that does not keep the time is stopped.
+ * FENCES. A driver may state the longest time from one completion of its device to the
+ * next, while it has transfers (max_interval_ms). User space can then ask for fences
+ * (DMAWIRE_ATTACH_FENCES), which other drivers wait for. In exchange stop() is on the
+ * path that signals fences: it allocates no memory but with GFP_NOWAIT, takes no lock
+ * that is held over other allocations, and flushes no work but of WQ_MEM_RECLAIM
+ * workqueues. A device that does not keep the time is stopped.
  */
 #ifndef DMAWIRE_DEVICE_H
 #define DMAWIRE_DEVICE_H
@@ -57,7 +56,7 @@ struct dmawire_device;
 
 /**
  * struct dmawire_segment - memory that the device sees as contiguous
- * @address: what to program into the device
+ * @address: DMA address
  * @length: bytes
  */
 struct dmawire_segment {
@@ -81,7 +80,7 @@ struct dmawire_transfer {
 };
 
 /**
- * struct dmawire_frame - what the device captured
+ * struct dmawire_frame - a captured frame
  * @length: bytes written, from the beginning of the transfer on
  * @sequence: number of the frame since start(), counted by device or driver;
  *	frames that were lost for want of a transfer count too
@@ -94,12 +93,12 @@ struct dmawire_frame {
 };
 
 /**
- * struct dmawire_device_ops - what a driver does for the core
+ * struct dmawire_device_ops - callbacks of a driver
  * @start: begin to capture @rate frames a second, or, if that is 0, as the
  *	device pleases; the next frame has sequence 0. May sleep. May call
  *	dmawire_device_failed(). 0 or a negative errno, which user space gets.
  * @stop: cease to capture. May sleep. When it returns neither device nor driver
- *	touch any transfer any more, and the driver has forgotten those it had; or
+ *	access any transfer any more, and the driver holds no transfer; or
  *	it has called dmawire_device_wedged(), and is called again later. Only
  *	called after a start() that succeeded.
  * @submit: take a transfer. Atomic. 0, or a negative errno and the transfer is not
@@ -115,25 +114,25 @@ struct dmawire_device_ops {
 };
 
 /**
- * struct dmawire_device_params - what a device is like
+ * struct dmawire_device_params - properties of a device
  * @name: at most 15 characters, for DMAWIRE_IOC_INFO and messages
- * @ops: what the driver does
+ * @ops: callbacks
  * @priv: the driver's, see dmawire_device_priv()
- * @alignment: what offset and length of a transfer are multiples of, a power of
- *	2; 0 and 1 mean no demands
+ * @alignment: offset and length of a transfer are multiples of it, a power of 2;
+ *	0 and 1 mean no demands
  * @max_segments: most segments of a transfer, 1 for a device without
  *	scatter-gather; 0 means no limit
  * @max_rate: most frames a second it can be told to make; 0 if it cannot be told
  * @max_interval_ms: longest time from one completion to the next, in milliseconds,
- *	while the driver has transfers; 0 if none can be stated, and then there are no
+ *	while the driver has transfers; 0 if there is no bound, and then there are no
  *	fences
  * @frame_headers: its frames begin with struct dmawire_frame_header
  * @cpu_fills: no device writes but the CPU, by @vaddr of the transfers; there
  *	are no segments then
  *
- * The longest segment, its boundary and the DMA mask are those of the struct
+ * The longest segment, its boundary and the DMA mask are taken from the struct
  * device (dma_set_max_seg_size() and so on), to be set before registration:
- * what is allocated for a device that does not reach all memory is of ZONE_DMA32.
+ * for a device that does not reach all memory, buffers are allocated from ZONE_DMA32.
  */
 struct dmawire_device_params {
 	const char *name;

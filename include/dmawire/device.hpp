@@ -41,16 +41,16 @@ class Device {
   /// Memory of this process as a buffer, which takes it over. Counts against the limit of locked
   /// memory. Throws Error.
   [[nodiscard]] Buffer create_from(Mapping memory, dmawire_direction direction) const;
-  /// A dma-buf of dmawire that somebody else has created. Throws Error (EXDEV: another
+  /// A dma-buf of dmawire that another process has created. Throws Error (EXDEV: another
   /// exporter's).
   [[nodiscard]] Buffer adopt(UniqueFd dma_buf) const;
-  /// Limits and what is in use. Throws Error.
+  /// Limits and use. Throws Error.
   [[nodiscard]] dmawire_info info() const;
-  /// What a dma-buf of dmawire is made of and good for. Throws Error (EXDEV: another exporter's).
+  /// Layout and uses of a dma-buf of dmawire. Throws Error (EXDEV: another exporter's).
   [[nodiscard]] dmawire_query query(int dma_buf_fd) const;
 
-  /// Makes a dma-buf of dmawire one that the device can write to; returns what names it from now
-  /// on. Throws Error.
+  /// Makes a dma-buf of dmawire one that the device can write to; returns the index that names it
+  /// from now on. Throws Error.
   [[nodiscard]] std::uint32_t attach(int dma_buf_fd) const;
   [[nodiscard]] std::error_code detach(std::uint32_t index) const noexcept;
   /// Lets frames come, `rate` of them in a second, or as the device pleases. Throws Error.
@@ -63,7 +63,7 @@ class Device {
   [[nodiscard]] const std::string& node() const noexcept { return node_; }
 
  private:
-  /// The request with what the kernel answered. Throws Error.
+  /// The request with the kernel's answer. Throws Error.
   [[nodiscard]] dmawire_create ask_to_create(dmawire_create request) const;
 
   std::string node_;

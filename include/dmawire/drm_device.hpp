@@ -44,7 +44,7 @@ class DrmDevice {
     [[nodiscard]] std::size_t length() const noexcept { return length_; }
     /// It as a dma-buf. Throws Error.
     [[nodiscard]] Buffer to_buffer() const;
-    /// The device's own mapping of it. Throws Error: EINVAL for what was imported, of which DRM
+    /// The device's own mapping of it. Throws Error: EINVAL for an imported one, of which DRM
     /// gives none.
     [[nodiscard]] Mapping map() const;
 

@@ -7,11 +7,11 @@
 
 namespace dmawire {
 
-/// What every function of the library that sets something up throws.
+/// Thrown by every function of the library that sets something up.
 ///
-/// The message is a sentence for the person in front of the terminal: what was tried, on what, the
-/// errno by name and in words, and, where there is something, what to do about it. Functions on the
-/// completion path never throw; they return values.
+/// The message is a sentence for the person in front of the terminal: the operation, its object,
+/// the errno by name and in words, and, if there is, the remedy. Functions on the completion path
+/// never throw; they return values.
 class Error : public std::runtime_error {
  public:
   enum class Kind {
@@ -19,9 +19,9 @@ class Error : public std::runtime_error {
     impossible,  ///< this machine, kernel or configuration cannot do it
   };
 
-  /// `code` is errno, or 0 where no system call failed; `tried` what was tried and on what, such as
-  /// "opening /dev/dmawire0"; `advice` what would make it work, or empty; `kind` whether to try
-  /// again can be of use.
+  /// `code` is errno, or 0 if no system call failed; `tried` the operation and its object, such
+  /// as "opening /dev/dmawire0"; `advice` the remedy, or empty; `kind` whether to try again can be
+  /// of use.
   Error(int code, std::string_view tried, std::string_view advice = {}, Kind kind = Kind::failed);
 
   [[nodiscard]] int code() const noexcept { return code_; }

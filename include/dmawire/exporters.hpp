@@ -12,7 +12,7 @@
 
 namespace dmawire {
 
-/// Who makes the memory that is sent from.
+/// Exporter of the memory that is sent from.
 enum class Exporter {
   dmawire,   ///< this project's module
   memfd,     ///< plain shared memory: no module needed, no device can write to it
@@ -20,24 +20,24 @@ enum class Exporter {
   dma_heap,  ///< mainline's /dev/dma_heap/system, for comparison
 };
 
-/// What the memory of a buffer is made of. It decides how large the pieces are in which an io_uring
+/// Layout of the memory of a buffer. It decides how large the pieces are in which an io_uring
 /// takes memory that is registered by its address.
 enum class Layout {
   pages,   ///< single pages
   folios,  ///< folios of 64 KiB (dmawire; shared memory for root, where the kernel is told to)
-  huge,    ///< pages of 2 MiB (memfd, from those that are set aside)
+  huge,    ///< pages of 2 MiB (memfd, from the reserved ones)
 };
 
 /// Where the module takes the memory of a buffer from; docs/backings.md compares them.
 enum class Backing {
   pages,       ///< the kernel's page allocator
   memfd,       ///< a memfd of small pages
-  memfd_2m,    ///< a memfd of pages of 2 MiB, from those that are set aside
+  memfd_2m,    ///< a memfd of pages of 2 MiB, from the reserved ones
   memfd_1g,    ///< of 1 GiB
   user,        ///< this process's own
   contig,      ///< one physical piece for each buffer
   contig_cma,  ///< the same of the CMA area
-  coherent,    ///< what the device and the CPU see alike without syncing
+  coherent,    ///< coherent for device and CPU: no syncing
 };
 
 [[nodiscard]] std::string_view name(Exporter exporter) noexcept;
@@ -50,7 +50,7 @@ enum class Backing {
 [[nodiscard]] Layout usual_layout(Exporter exporter, std::size_t frame_length) noexcept;
 
 /// `count` buffers of at least `length` bytes each. Throws Error, of the kind `impossible` where
-/// the exporter has no such layout.
+/// the exporter lacks the layout.
 [[nodiscard]] std::vector<Buffer> make_buffers(Exporter exporter, Layout layout, std::size_t count,
                                                std::size_t length);
 
@@ -63,7 +63,7 @@ enum class Backing {
                                  dmawire_direction direction, Layout layout = Layout::pages);
 
 /// A pool of `frames` frames in as many buffers as that takes: of 1 MiB (2 MiB if `huge`), so that
-/// a buffer holds many small frames (what one send can gather is in one buffer) and is still found
+/// a buffer holds many small frames (a send gathers from one buffer) and is still found
 /// through in a few steps. Throws Error.
 [[nodiscard]] FramePool make_pool(Exporter exporter, Layout layout, std::uint32_t frames,
                                   std::size_t frame_length);

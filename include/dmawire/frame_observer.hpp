@@ -6,8 +6,8 @@
 
 namespace dmawire {
 
-/// Is told by a sender when frames leave and when they come back. It stands on the data path: what
-/// it does must be quick.
+/// Is told by a sender when frames leave and when they come back. It stands on the data path: code
+/// that it does must be quick.
 ///
 /// Frames are named by their index in the pool, times are CLOCK_MONOTONIC's, read once for all
 /// that one system call starts or brings.

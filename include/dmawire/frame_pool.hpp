@@ -16,7 +16,7 @@ namespace dmawire {
 class FrameLedger;
 class FramePool;
 
-/// The right to one frame of a pool: whoever holds it may touch the memory, nobody else.
+/// The right to one frame of a pool: only its holder may access the memory.
 ///
 /// Giving it to a sender gives the memory to the network; it comes back to the pool when the kernel
 /// has said that it no longer reads it. Move-only; going out of scope returns the frame.
@@ -80,13 +80,13 @@ class FramePool {
   /// One frame in each buffer, `offset` bytes into it. Throws Error.
   [[nodiscard]] static FramePool one_in_each(std::vector<Buffer> buffers, std::size_t frame_length,
                                              std::size_t offset);
-  /// Frames at the places that somebody else has chosen, each buffer's together. Throws Error.
+  /// Frames at given places, each buffer's together. Throws Error.
   [[nodiscard]] static FramePool at(std::vector<Place> places, std::vector<Buffer> buffers,
                                     std::size_t frame_length, std::size_t stride);
   FramePool(const FramePool&) = delete;
   FramePool& operator=(const FramePool&) = delete;
 
-  /// Bytes from the beginning of a frame to that of the next, if nobody says otherwise: frames
+  /// Bytes from the beginning of a frame to that of the next, unless stated otherwise: frames
   /// share no cache line and, where that costs less than a sixteenth of the memory, no page. So
   /// they have as few fragments as can be when they are sent.
   [[nodiscard]] static constexpr std::size_t stride(std::size_t frame_length) noexcept {
@@ -98,7 +98,7 @@ class FramePool {
                : (frame_length + cache_line - 1) / cache_line * cache_line;
   }
 
-  /// A frame that nobody holds, or nothing if all are held.
+  /// A free frame, or nothing if all are held.
   [[nodiscard]] std::optional<Frame> take() noexcept {
     if (available_ == 0) {
       return std::nullopt;
@@ -110,7 +110,7 @@ class FramePool {
     return Frame{this, index};
   }
 
-  /// Frames in all, and frames that nobody holds.
+  /// Frames in all, and free frames.
   [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
   [[nodiscard]] std::uint32_t available() const noexcept { return available_; }
   [[nodiscard]] std::size_t frame_length() const noexcept { return frame_length_; }

@@ -21,20 +21,20 @@ struct CapturedFrame {
   std::uint32_t lost;                  ///< frames between the one before and this one
 };
 
-/// What a capture has done so far.
+/// Counters of a capture.
 struct CaptureStatistics {
   std::uint64_t captured = 0;  ///< frames
-  std::uint64_t bytes = 0;     ///< of those
-  std::uint64_t lost = 0;    ///< frames that the device had no room for, seen by those behind them
-  std::uint64_t failed = 0;  ///< frames that went wrong
+  std::uint64_t bytes = 0;     ///< of these
+  std::uint64_t lost = 0;      ///< frames without a queued buffer, seen by the frames after them
+  std::uint64_t failed = 0;    ///< frames that went wrong
   std::uint64_t canceled = 0;  ///< frames that came back empty when the device was stopped or gone
 };
 
-/// What fills the frames of a pool on the ring of a sender: a device of dmawire's (Capture), or a
+/// Fills the frames of a pool on the ring of a sender: a device of dmawire's (Capture), or a
 /// camera (VideoCapture).
 ///
 /// A frame belongs to one of user, device and network: give() takes frames out of the pool and
-/// hands them to the device, next() yields them when they are filled, and whoever is given such a
+/// hands them to the device, next() yields them when they are filled, and the receiver of such a
 /// frame is its holder until it returns to the pool.
 ///
 ///     source.give();
@@ -60,8 +60,8 @@ class FrameSource {
   /// Hands free frames of the pool to the device, `most` at most and never more than it takes.
   /// Answers the error that ended the capture, if one has.
   virtual std::error_code give(std::uint32_t most) noexcept = 0;
-  /// Lets the device begin, with what was given; `rate` frames a second, or, if 0, as it pleases.
-  /// Throws Error.
+  /// Lets the device begin, with the queued frames; `rate` frames a second, or, if 0, as it
+  /// pleases. Throws Error.
   virtual void start(std::uint32_t rate) = 0;
   /// The next frame that is filled, in the order of completion. Never waits.
   [[nodiscard]] virtual std::optional<CapturedFrame> next() noexcept = 0;
@@ -70,9 +70,9 @@ class FrameSource {
   virtual std::error_code wait() noexcept = 0;
 
   /// Stops the device, and gives it nothing from now on. Any thread may call it, and a signal
-  /// handler: what the device had comes back and ends waits.
+  /// handler: queued frames come back and end waits.
   virtual void stop() noexcept = 0;
-  /// Stops the device and waits until everything is back. What was filled by then is still there
+  /// Stops the device and waits until everything is back. Frames filled by then are still there
   /// for next().
   virtual void finish() noexcept = 0;
 

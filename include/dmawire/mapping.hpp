@@ -10,7 +10,7 @@ namespace dmawire {
 /// A writable mapping of a file descriptor, shared, or of memory of this process alone. Move-only;
 /// unmaps at the end of its life.
 ///
-/// The mapping keeps what it maps alive: the descriptor may be closed before it.
+/// The mapping keeps the buffer alive: the descriptor may be closed before it.
 class Mapping {
  public:
   Mapping() noexcept = default;

@@ -10,7 +10,7 @@ namespace dmawire {
 /// Sockets of this machine, of packets in order (SOCK_SEQPACKET), by their names in the file
 /// system.
 
-/// A listening one, which never waits in accept(). The name of one that nobody listens at any more
+/// A listening one, which never waits in accept(). The name of a socket without listener
 /// is taken over. Throws Error.
 [[nodiscard]] UniqueFd listen_packets(const std::string& path);
 

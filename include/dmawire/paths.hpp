@@ -15,7 +15,7 @@ namespace dmawire {
 struct PathReport {
   Path path;
   bool available;
-  std::string reason;  ///< why not, or what it does
+  std::string reason;  ///< why not, or a description
 };
 
 /// Every path, best first.

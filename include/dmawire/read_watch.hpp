@@ -8,7 +8,7 @@ namespace dmawire {
 
 class RingHost;
 
-/// Ends a wait on somebody's ring when a descriptor can be read: so one wait is for the device, the
+/// Ends a wait on a ring when a descriptor can be read: so one wait is for the device, the
 /// network, the disk and a socket.
 ///
 ///     ReadWatch watch{capture.ring_host(), socket};

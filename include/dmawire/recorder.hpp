@@ -29,7 +29,7 @@ class Recorder {
   Recorder(const std::string& path, FramePool& pool, Sender& sender);
   /// On a ring of its own.
   Recorder(const std::string& path, FramePool& pool);
-  /// Waits for what is being written.
+  /// Waits for the writes in flight.
   ~Recorder();
   Recorder(const Recorder&) = delete;
   Recorder& operator=(const Recorder&) = delete;

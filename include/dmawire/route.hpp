@@ -17,7 +17,7 @@ struct Route {
   std::string reason;  ///< why it copies or not, and from which datagram length on it does
 };
 
-/// Asks the kernel for the route to `host`, a name or an address, and the device for what it can
+/// Asks the kernel for the route to `host`, a name or an address, and the device for its features
 /// do. Sends nothing. Throws Error where there is no route.
 [[nodiscard]] Route find_route(const std::string& host);
 /// The same for the peer of a connected socket.

@@ -28,23 +28,23 @@ enum class Path {
 
 [[nodiscard]] std::string_view name(Path path) noexcept;
 
-/// What a sender has done so far.
+/// Counters of a sender.
 struct SenderStatistics {
   std::uint64_t bytes = 0;          ///< accepted by the sockets
   std::uint64_t frames = 0;         ///< accepted completely
   std::uint64_t sends = 0;          ///< send requests that the kernel completed
-  std::uint64_t copying_sends = 0;  ///< of those: asked for as a copy, see Options::may_copy
+  std::uint64_t copying_sends = 0;  ///< of these: asked for as a copy, see Options::may_copy
   std::uint64_t retries = 0;        ///< requests that found no memory and were made again
-  std::uint64_t notifications = 0;  ///< zero-copy requests whose memory the kernel has let go of
-  std::uint64_t zero_copied = 0;    ///< of those: it said that it copied nothing
-  std::uint64_t copied = 0;         ///< of those: it said that it copied
-  std::uint64_t merged = 0;         ///< of those: told together with an earlier one (see below)
+  std::uint64_t notifications = 0;  ///< zero-copy requests with a notification: memory released
+  std::uint64_t zero_copied = 0;    ///< of these: it said that it copied nothing
+  std::uint64_t copied = 0;         ///< of these: it said that it copied
+  std::uint64_t merged = 0;         ///< of these: told together with an earlier one (see below)
   std::uint64_t system_calls = 0;   ///< made by the sender
   bool usage_reported = false;      ///< whether the kernel tells the three above (Linux 6.2)
 };
 
 /// Sends frames over connected sockets: over TCP in order; over UDP each frame as one datagram, in
-/// order as long as the socket's buffer has room for what is in flight.
+/// order as long as the socket's buffer has room for the frames in flight.
 ///
 /// A frame handed to send() belongs to the network until the kernel has let go of it; then it
 /// returns to its pool by itself. Frames that wait for the same connection and are neighbours go
@@ -54,7 +54,7 @@ struct SenderStatistics {
 /// final for it: its frames return to the pool and send() on it answers that error. wait(),
 /// progress() and finish() answer the first error of any connection.
 ///
-/// Errors: those of the socket (EPIPE, ECONNRESET, EMSGSIZE, ...). ENOBUFS and ENOMEM are not, as
+/// Errors: as of the socket (EPIPE, ECONNRESET, EMSGSIZE, ...). ENOBUFS and ENOMEM are not, as
 /// long as requests are in flight: their end makes room, and the send is made again.
 ///
 /// On `merged`: when the kernel adds a send to the packet of the send before it, one notification
@@ -85,7 +85,7 @@ class Sender {
     /// Requests that others (Capture, Recorder) may have on the sender's ring at a time: it is made
     /// as much larger.
     std::uint32_t client_requests = 0;
-    /// Who is told when frames leave and when they come back. It must outlive the sender.
+    /// Notified when frames leave and when they come back. It must outlive the sender.
     FrameObserver* observer = nullptr;
   };
 
@@ -101,10 +101,10 @@ class Sender {
     return send_to(0, std::move(frame), length);
   }
   /// Waits until at least one frame came back to the pool. Only with frames in flight or queued. If
-  /// others have requests on the sender's ring it returns also when some of those are done, or on a
+  /// others have requests on the sender's ring it returns also when some of them are done, or on a
   /// signal.
   [[nodiscard]] virtual std::error_code wait() noexcept = 0;
-  /// Takes note of what has completed and starts what can start, without waiting.
+  /// Handles completions and starts sends that can start, without waiting.
   [[nodiscard]] virtual std::error_code progress() noexcept = 0;
   /// Waits until everything is sent and every frame is back in the pool.
   [[nodiscard]] virtual std::error_code finish() noexcept = 0;

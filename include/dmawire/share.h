@@ -2,22 +2,22 @@
 /*
  * dmawire: the protocol by which one process lends frames in dma-bufs to others.
  *
- * This header is the specification. The *owner* has the memory and whatever
- * fills it (`uring_app share`); its *clients* send, record or look at what is
- * there (`uring_app send --import`). They talk over a Unix socket of type
+ * This header is the specification. The *owner* has the memory and its source
+ * (`uring_app share`); its *clients* send, record or read the frames
+ * (`uring_app send --import`). They talk over a Unix socket of type
  * SOCK_SEQPACKET, one message a packet.
  *
  * RULES THAT HOLD FOR EVERY MESSAGE
  *
- * - It begins with a struct dmawire_share_header: what it is, how many bytes it
- *   has and how many entries follow its struct. 'size' is the length of the
+ * - It begins with a struct dmawire_share_header: type, length in bytes
+ *   and number of entries that follow its struct. 'size' is the length of the
  *   packet and exactly that of the struct and its entries.
  * - All fields are in the byte order of the machine, sizes and offsets in bytes,
  *   times of CLOCK_MONOTONIC in nanoseconds. 'flags' and 'reserved' are 0 in this
  *   version.
  * - Only BUFFERS carries descriptors.
- * - Whoever gets a message that breaks a rule of this file ends the connection:
- *   the owner with an END that says so, as far as that can still be said.
+ * - A peer that receives a message which breaks a rule of this file ends the
+ *   connection: the owner with an END that says so, if it can still be sent.
  *
  * THE ORDER OF THINGS
  *
@@ -28,12 +28,12 @@
  *                  <-           FRAMES  \  over and over, independent of
  *   DONE           ->                   /  each other
  *                  <-           END
- *   DONE           ->           what is still held
+ *   DONE           ->           frames still held
  *   (closes)
  *
- * WHO HOLDS WHAT
+ * HOLDING FRAMES
  *
- * A frame is a range of a buffer. Those of a buffer are numbered consecutively
+ * A frame is a range of a buffer. Frames of a buffer are numbered consecutively
  * and announced with it. FRAMES lends frames: until the client's DONE names a
  * frame, the client closes its end or dies, or the owner ends the connection,
  * neither the owner nor a device writes to it. The same frame may be lent to many clients; it returns to its
@@ -41,29 +41,29 @@
  * from writing through a descriptor that it may write through; a client is
  * trusted as far as that.)
  *
- * What is lent may be read by the CPU and by devices at once: the owner has dealt
- * with caches, nothing of DMA_BUF_IOCTL_SYNC is needed.
+ * CPU and devices may read a lent frame at once: the owner has synced caches, so
+ * DMA_BUF_IOCTL_SYNC is not needed.
  *
  * A client holds 'hold' frames at most. To one that holds as many, further frames
  * are not lent, and it learns of that: 'skipped' of the next frame, or of END,
- * counts them. Nobody waits for it.
+ * counts them. The owner does not wait for it.
  *
- * After END nothing is lent any more. What was lent stays as it is until the
- * client is done with it, closes or is late; the memory itself lives as long as anybody
- * has a descriptor or mapping of it, its owner's death included. A connection
- * that ends without END means that the owner is gone, or has been killed: what
- * was lent is then as it was, but nobody knows whether it was the last.
+ * After END nothing is lent any more. Lent frames stay unchanged until the client is
+ * done with them, closes or is late; the memory itself lives as long as a descriptor or
+ * mapping of it exists, also after the owner's death. A connection that ends without
+ * END means that the owner is gone, or has been killed: lent frames are unchanged, but
+ * the last one may not have been the end of the stream.
  *
  * DEADLINES
  *
  * A client cannot hold its owner up. It has DMAWIRE_SHARE_HELLO_SECONDS from the
- * connection to HELLO. The owner sends what a client's socket has room for and
- * waits with the rest, BUFFERS one message at a time; a client that has not read
- * for DMAWIRE_SHARE_READ_SECONDS what it was sent makes room for another, if one
- * comes when the owner has as many as it takes. From the owner's end on, all
+ * connection to HELLO. The owner sends as much as a client's socket has room for
+ * and waits with the rest, BUFFERS one message at a time; a client that has not read
+ * its messages for DMAWIRE_SHARE_READ_SECONDS is dropped if another client connects
+ * when the owner has its maximum. From the owner's end on, all
  * have DMAWIRE_SHARE_END_SECONDS to be done. The owner ends the connection of a
  * client that is late, with an END (TIMED_OUT) if its socket has room for that;
- * what it held is the owner's again.
+ * its frames are the owner's again.
  *
  * DONE says that the client's devices, too, are done with a frame. The owner waits
  * for no fence on the dma-bufs: any client may add fences.
@@ -83,7 +83,7 @@
 
 /* Most entries, and so descriptors, of a message. */
 #define DMAWIRE_SHARE_MAX_ENTRIES 64
-/* What is told under DEADLINES. */
+/* See DEADLINES above. */
 #define DMAWIRE_SHARE_HELLO_SECONDS 5
 #define DMAWIRE_SHARE_READ_SECONDS 10
 #define DMAWIRE_SHARE_END_SECONDS 10
@@ -92,7 +92,7 @@
 #define DMAWIRE_SHARE_MAX_FRAMES 16384
 
 /**
- * enum dmawire_share_type - what a message is
+ * enum dmawire_share_type - type of a message
  * @DMAWIRE_SHARE_HELLO: client: struct dmawire_share_hello; the first and once
  * @DMAWIRE_SHARE_WELCOME: owner: struct dmawire_share_welcome
  * @DMAWIRE_SHARE_BUFFERS: owner: struct dmawire_share_header and entries of
@@ -115,13 +115,13 @@ enum dmawire_share_type {
 /**
  * enum dmawire_share_reason - why an owner ends a connection
  * @DMAWIRE_SHARE_FINISHED: no more comes; all went well
- * @DMAWIRE_SHARE_FAILED: no more comes: the owner's device or file failed. What was
- *	lent is good
+ * @DMAWIRE_SHARE_FAILED: no more comes: the owner's device or file failed. Lent
+ *	frames are good
  * @DMAWIRE_SHARE_FULL: the owner has as many clients as it takes
  * @DMAWIRE_SHARE_BAD_VERSION: it speaks no version that the client does
  * @DMAWIRE_SHARE_PROTOCOL_ERROR: the client broke a rule
  * @DMAWIRE_SHARE_NO_DESCRIPTORS: the kernel refused to pass descriptors on: the
- *	owner's limit of open files (RLIMIT_NOFILE) bounds those on their way
+ *	owner's limit of open files (RLIMIT_NOFILE) bounds descriptors in flight
  * @DMAWIRE_SHARE_TIMED_OUT: the client was late
  */
 enum dmawire_share_reason {
@@ -135,10 +135,10 @@ enum dmawire_share_reason {
 };
 
 /**
- * struct dmawire_share_header - what each message begins with
+ * struct dmawire_share_header - header of each message
  * @type: enum dmawire_share_type
  * @size: bytes of the message
- * @count: entries, 1 to DMAWIRE_SHARE_MAX_ENTRIES; 0 where there are none
+ * @count: entries, 1 to DMAWIRE_SHARE_MAX_ENTRIES; 0 in types without entries
  * @reserved: 0
  */
 struct dmawire_share_header {
@@ -188,13 +188,13 @@ struct dmawire_share_welcome {
  * struct dmawire_share_buffer - a dma-buf
  * @id: its number, counted from 0 in the order of the messages
  * @flags: 0
- * @first_frame: the id of its first frame: that of the last one before it plus 1
+ * @first_frame: the id of its first frame: the previous frame's plus 1
  * @frames: how many it has
  * @length: bytes
  * @offset: where its first frame begins
  *
  * The descriptor is of a dma-buf of at least @length bytes, of any exporter. The
- * client checks that, and asks the descriptor, not the owner, what it is good for.
+ * client checks that, and queries the descriptor, not the owner, for its uses.
  */
 struct dmawire_share_buffer {
 	__u32 id;

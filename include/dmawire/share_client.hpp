@@ -28,17 +28,17 @@ struct LentFrame {
   std::uint32_t skipped;  ///< frames that we were not lent before it, because we held too many
 };
 
-/// What came from an owner so far.
+/// Counters of a client.
 struct ShareClientStatistics {
   std::uint64_t frames = 0;
-  std::uint64_t bytes = 0;  ///< of those
+  std::uint64_t bytes = 0;  ///< of these
   std::uint64_t lost = 0;
   std::uint64_t skipped = 0;
 };
 
 /// Is lent frames by another process: the client's end of share.h.
 ///
-/// The frames are those of a pool of its own, over the memory of the owner, and can be sent and
+/// The frames are of a pool of its own, over the memory of the owner, and can be sent and
 /// recorded like any others. One that returns to this pool is not free: it goes back to its owner
 /// with the next give_back().
 ///
@@ -64,7 +64,7 @@ class ShareClient {
   /// is no dma-buf, or shorter than the owner says.
   explicit ShareClient(const std::string& path) : ShareClient(path, Options{}) {}
   ShareClient(const std::string& path, const Options& options);
-  /// Over a connection that was made otherwise; `name` is what errors call it.
+  /// Over a connection that was made otherwise; `name` is its name in errors.
   ShareClient(UniqueFd socket, const std::string& name, const Options& options);
   /// Gives back all that is left. Senders and recorders from the pool must be gone.
   ~ShareClient();
@@ -73,8 +73,8 @@ class ShareClient {
 
   /// The next frame, in order, if one has come. Never waits.
   [[nodiscard]] std::optional<LentFrame> next() noexcept;
-  /// Tells the owner of the frames that are back in the pool. Never waits: what there is no room to
-  /// tell is told by the next call.
+  /// Tells the owner of the frames that are back in the pool. Never waits: with
+  /// no room in the socket the next call tells the rest.
   std::error_code give_back() noexcept;
   /// Gives back, then waits until next() has a frame; a signal ends the wait too.
   [[nodiscard]] std::error_code wait() noexcept;
@@ -83,10 +83,10 @@ class ShareClient {
 
   /// Why nothing comes any more, if all that came has been taken.
   [[nodiscard]] std::error_code failure() const noexcept;
-  /// With ENODATA: what the owner said.
+  /// With ENODATA: the owner's reason.
   [[nodiscard]] dmawire_share_reason reason() const noexcept;
 
-  /// What the owner lends from.
+  /// The owner's source.
   struct SharedBuffer {
     std::string exporter;  ///< "dmawire", or the name of another; empty: not known
     bool foreign;          ///< not a dma-buf of dmawire
@@ -102,7 +102,7 @@ class ShareClient {
   std::unique_ptr<Engine> engine_;
 };
 
-/// What an owner means, in words.
+/// An owner's reason, in words.
 [[nodiscard]] std::string_view describe(dmawire_share_reason reason) noexcept;
 
 }  // namespace dmawire

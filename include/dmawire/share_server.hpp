@@ -13,24 +13,24 @@
 
 namespace dmawire {
 
-/// What an owner of shared frames has done so far.
+/// Counters of an owner of shared frames.
 struct ShareStatistics {
   std::uint64_t clients = 0;    ///< that were introduced to the buffers
   std::uint64_t refused = 0;    ///< that came when there was no room, or spoke another version
   std::uint64_t dropped = 0;    ///< that broke a rule of the protocol, or were late
   std::uint64_t published = 0;  ///< frames
-  std::uint64_t bytes = 0;      ///< of those
-  std::uint64_t unseen = 0;     ///< of those: lent to nobody
+  std::uint64_t bytes = 0;      ///< of these
+  std::uint64_t unseen = 0;     ///< of these: lent to no client
   std::uint64_t lent = 0;       ///< frames, counted for each client
-  std::uint64_t returned = 0;   ///< of those: the client said that it is done
-  std::uint64_t reclaimed = 0;  ///< of those: taken back from one that has gone
+  std::uint64_t returned = 0;   ///< of these: the client said that it is done
+  std::uint64_t reclaimed = 0;  ///< of these: taken back from one that has gone
   std::uint64_t skipped = 0;    ///< not lent to a client that held as many as it may
 };
 
 /// Lends the frames of a pool to other processes: the owner's end of share.h.
 ///
 /// Every client is lent every frame that is published while it is there. A frame is back in its
-/// pool when nobody holds it any more: each client has said so, or has gone, of which the kernel
+/// pool when no client holds it any more: each client has said so, or has gone, of which the kernel
 /// tells. A client that holds its share of the pool is lent no more until it gives some back; the
 /// shares are such that all clients together leave as many frames to the owner as to one of them,
 /// so that no client, however slow, stops the owner or the others. Clients that are silent, do not
@@ -45,16 +45,16 @@ struct ShareStatistics {
 ///       ... wait until there are frames, or server.fd() can be read ...
 ///     }
 ///
-/// Not thread-safe. After construction nothing throws or waits, whatever clients do.
+/// Not thread-safe. After construction nothing throws or waits.
 class ShareServer {
  public:
   /// Connections that may be there without having said hello. One more, and the oldest goes: they
   /// take no client's place.
   static constexpr std::uint32_t max_newcomers = 16;
 
-  /// Listens at `path` in the file system; whoever may write to that file can connect. What a
-  /// killed owner has left there is replaced. The pool must outlive the server. Throws Error: also
-  /// if there are not more frames than clients, or more of anything than share.h allows.
+  /// Listens at `path` in the file system; processes that may write to that file can connect. What
+  /// a killed owner has left there is replaced. The pool must outlive the server. Throws Error:
+  /// also if there are not more frames than clients, or more of anything than share.h allows.
   ShareServer(const std::string& path, FramePool& pool, std::uint32_t max_clients);
   /// For connections that are made otherwise, see add().
   ShareServer(FramePool& pool, std::uint32_t max_clients);
@@ -71,19 +71,20 @@ class ShareServer {
   void publish(CapturedFrame frame) noexcept;
   /// Whether a client is there that could be lent a frame.
   [[nodiscard]] bool wanted() const noexcept;
-  /// Takes in what clients have sent, new ones too, and sends them what is due. Does a bounded part
+  /// Receives messages of clients, new ones too, and sends the messages due. Does a bounded part
   /// of that, however much there is: at most 16 connections, and 64 messages of each of 32 clients.
   void serve() noexcept;
   /// Can be read (poll, epoll, io_uring) when serve() has something to do, or more of it.
   [[nodiscard]] int fd() const noexcept;
 
-  /// Nothing is published and nobody comes any more: tells the clients, with serve(), behind what
-  /// they are still to get. DMAWIRE_SHARE_END_SECONDS later serve() parts with all that are left.
+  /// Nothing is published and no client connects any more: tells the clients, with serve(), behind
+  /// what they are still to get. DMAWIRE_SHARE_END_SECONDS later serve() parts with all that are
+  /// left.
   void end(dmawire_share_reason reason) noexcept;
 
   /// Clients that are there and have said hello.
   [[nodiscard]] std::uint32_t clients() const noexcept;
-  /// What they hold, counted for each.
+  /// Frames they hold, counted for each.
   [[nodiscard]] std::uint64_t held() const noexcept;
   /// Whether all that said hello know of the end and hold nothing. With serve() it comes about
   /// within DMAWIRE_SHARE_END_SECONDS of end().

@@ -17,7 +17,7 @@ struct Endpoint {
   std::string port;
 
   /// "HOST:PORT" or "[V6ADDR]:PORT"; with `host_optional` also "PORT" and ":PORT". Throws
-  /// std::invalid_argument with a sentence that says what is wrong.
+  /// std::invalid_argument with a sentence that names the fault.
   [[nodiscard]] static Endpoint parse(std::string_view text, bool host_optional = false);
   [[nodiscard]] std::string text() const;
 };
@@ -59,7 +59,7 @@ struct Endpoint {
 /// A UDP socket that receives at `local`; an empty host means every address. Throws Error.
 [[nodiscard]] UniqueFd bind_datagram(const Endpoint& local);
 
-/// The longest datagram that leaves a connected UDP socket in one packet: what the MTU leaves
+/// The longest datagram that leaves a connected UDP socket in one packet: the rest of the MTU
 /// beside the headers. Throws Error.
 [[nodiscard]] std::size_t longest_datagram(int socket);
 

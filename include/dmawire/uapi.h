@@ -15,11 +15,11 @@
  *   modules of different age work together.
  * - 'flags' may hold only the bits defined here, and a field called 'reserved'
  *   must be zero (EINVAL), so that both can be given a meaning later.
- * - Fields called 'out_*' are written by the kernel and only on success; what
- *   they held before is ignored. The other fields are read and never written.
+ * - Fields called 'out_*' are written by the kernel and only on success; their
+ *   previous values are ignored. The other fields are read and never written.
  * - All sizes and offsets are in bytes.
- * - An ioctl that fails has changed nothing: no memory, descriptor or count is
- *   left behind.
+ * - An ioctl that fails changes nothing: no memory stays allocated or charged, and
+ *   no descriptor open.
  * - Any thread may call any ioctl at any time, on the same descriptor too.
  * - A file that is open for reading only answers INFO, QUERY and STATUS, and fills
  *   and empties slots of rings (DMAWIRE_URING_CMD_REGISTER). All else needs one that
@@ -27,45 +27,47 @@
  *
  * ERRORS (one meaning each, for all ioctls)
  *
- *   EINVAL     a field has a value that is not allowed: struct too short,
- *              unknown flag, reserved field not zero, length zero, unknown
- *              backing or direction, NUMA node that does not exist, a field set
- *              that another backing is for, or a descriptor that is not of the
- *              kind asked for
- *   E2BIG      the struct is longer than the kernel knows and not zero there, or
- *              longer than a page of the machine
- *   EFAULT     the pointer to the struct, or part of it, cannot be accessed; or
- *              the memory given cannot be pinned
- *   ENOTTY     there is no such command
- *   EOVERFLOW  the length rounded up, or the end of the memory given, cannot be
- *              represented
+ *   EINVAL     a field has an invalid value: struct too short, unknown flag,
+ *              nonzero reserved field, zero length, unknown backing or direction,
+ *              NUMA node that does not exist, a field that belongs to another
+ *              backing, or a descriptor of the wrong type
+ *   E2BIG      the struct is longer than the kernel's and not zero beyond its end,
+ *              or longer than a page of the machine
+ *   EFAULT     the struct, or part of it, cannot be accessed; or the memory passed
+ *              to CREATE cannot be pinned
+ *   ENOTTY     unknown command
+ *   EOVERFLOW  the length rounded up, or the end of the memory passed to CREATE,
+ *              cannot be represented
  *   EDQUOT     the buffer would exceed the limit of this open file or of the
- *              module (parameters max_bytes_per_open and max_bytes), or, if its
- *              memory is the caller's and pinned or no memory cgroup can be
- *              charged for it, the caller's RLIMIT_MEMLOCK
- *   EACCES     the memory given would be written, and the caller may not write it;
- *              or the file is not open for reading and writing
- *   EPERM      the memory given could be taken away again
- *   ENOMEM     no memory, none in one piece if that was asked for, or none
- *              within the caller's memory cgroup
+ *              module (parameters max_bytes_per_open and max_bytes), or, if it
+ *              pins the caller's memory or has memory that cannot be charged to
+ *              a memory cgroup, the caller's RLIMIT_MEMLOCK
+ *   EACCES     the buffer needs write access to the memory passed to CREATE, and
+ *              the caller may not write to it; or the file is not open for
+ *              reading and writing
+ *   EPERM      the memfd passed to CREATE is not sealed against shrinking
+ *   ENOMEM     out of memory, out of contiguous memory where the request needs
+ *              it, or the caller's memory cgroup is full
  *   EINTR      the caller was killed while memory was being allocated or the device
- *              was being started or stopped; to queue a range with a fence, and to
- *              take one: a signal came
+ *              was being started or stopped; DEQUEUE, and ENQUEUE of a range with a
+ *              fence, also return it for any other signal
  *   EMFILE     the caller has no free file descriptor
  *   ENFILE     the system has no free file
- *   EBADF      the descriptor given is not open
- *   EXDEV      the descriptor is a dma-buf, but of another exporter
+ *   EBADF      the descriptor passed is not open
+ *   EXDEV      the descriptor is a dma-buf of another exporter
  *   EBUSY      another open file captures from this device; the dma-buf is
- *              attached already, to any device; the memory is the device's
- *              already or, to detach, still; the device runs already
- *   EOPNOTSUPP the device does not capture, or it or the kernel cannot do what is
- *              asked for
- *   EAGAIN     as many captures are under way as a device can have; to take
- *              one: none is done, and the file is O_NONBLOCK
+ *              already attached, to this or another device; ENQUEUE: a page of
+ *              the range is queued already; DETACH: a range of the dma-buf is
+ *              still queued; START: the device is running already
+ *   EOPNOTSUPP the device does not capture, or the device or the kernel does not
+ *              support the request
+ *   EAGAIN     ENQUEUE: the queue is full (out_max_captures), completed ranges
+ *              count until they are dequeued; DEQUEUE: no range has completed,
+ *              and the file is O_NONBLOCK
  *   ENODEV     the device is gone
  *   EIO        the device failed; or its driver broke a rule (see the log), and
- *              nothing is taken until STOP or START
- *   ECANCELED  the capture was ended before the device had done it
+ *              no range can be queued until STOP or START
+ *   ECANCELED  the capture ended before the device had filled the range
  *
  * OWNERSHIP AND LIFETIME
  *
@@ -85,88 +87,86 @@
  * limit, by a page or two. A descriptor table that has to grow is charged as by
  * open(2).
  *
- * A buffer of a CMA area is freed as a whole, when the last such request is done
- * with its last page: until then it stays charged and keeps the module loaded.
+ * A buffer of a CMA area is freed as a whole, when the last zero-copy request has
+ * released its last page: until then it stays charged and keeps the module loaded.
  *
- * Memory that the caller gives stays what it is to its owner, and cannot be moved
- * or swapped out as long as the buffer lives: it counts against RLIMIT_MEMLOCK of
- * the creator's user (together with what io_uring pins for that user; not if the
- * creator has CAP_IPC_LOCK), and like other buffers against the module's limits.
+ * Memory of the caller (DMAWIRE_BACKING_MEMFD, DMAWIRE_BACKING_USER) remains usable
+ * by its owner, and is pinned as long as the buffer lives: it counts against
+ * RLIMIT_MEMLOCK of the creator's user (together with the memory that io_uring pins
+ * for that user; not if the creator has CAP_IPC_LOCK), and like other buffers
+ * against the module's limits.
  *
- * WHAT A DMA-BUF OF OURS CAN DO BEYOND THE dma-buf ABI
+ * MAPPINGS
  *
- * Its mappings have a struct page behind every address (those of memory that is a
- * device's own, see DMAWIRE_BACKING_COHERENT, do not), so they may be given
- * to send(MSG_ZEROCOPY), IORING_OP_SEND_ZC, io_uring_register_buffers() and
- * O_DIRECT. (DMAWIRE_BACKING_USER has no mappings: there it is the memory itself,
- * where the process that gave it has it.) Mappings must be MAP_SHARED (EINVAL
- * otherwise); offset and length may select any whole pages of the buffer. CPU
- * access between device accesses is bracketed by DMA_BUF_IOCTL_SYNC, as for any
- * dma-buf, or, if it is to part of the buffer only, by DMAWIRE_IOC_SYNC.
+ * A mapping of a dma-buf of dmawire has a struct page behind every address, so it can
+ * be passed to send(MSG_ZEROCOPY), IORING_OP_SEND_ZC, io_uring_register_buffers() and
+ * O_DIRECT. Exceptions: device memory of DMAWIRE_BACKING_COHERENT has no struct page,
+ * and DMAWIRE_BACKING_USER has no mappings: use the memory where the process has it.
+ * Mappings must be MAP_SHARED (EINVAL otherwise); offset and length may select any
+ * whole pages of the buffer. CPU access between device accesses is bracketed by
+ * DMA_BUF_IOCTL_SYNC, as for any dma-buf, or, if it is to part of the buffer only, by
+ * DMAWIRE_IOC_SYNC.
  *
  * CAPTURE
  *
- * A device that captures writes into dma-bufs of ours. An open file becomes the
- * one that captures with its first DMAWIRE_IOC_ATTACH, and stays it until it has
- * stopped, detached and taken everything, or to its end; other files get EBUSY
- * meanwhile.
+ * A device that captures writes to ranges of dma-bufs that are attached to its queue.
+ * The first DMAWIRE_IOC_ATTACH makes an open file the owner of the queue. It owns the
+ * queue until it has stopped, detached and dequeued everything, or is closed; other
+ * files get EBUSY meanwhile.
  *
- *   ATTACH   makes a dma-buf known to the device and maps it for it
- *   ENQUEUE     hands a range of it to the device (or DMAWIRE_URING_CMD_CAPTURE)
- *   START    frames may come: the device fills ranges in the order given
- *   DEQUEUE     a filled range comes back (or the completion of the command)
- *   STOP     all that is given comes back: filled, or with ECANCELED
- *   DETACH   the device forgets the dma-buf
+ *   ATTACH   maps a dma-buf for the device
+ *   ENQUEUE  queues a range of it (or DMAWIRE_URING_CMD_CAPTURE)
+ *   START    the device begins to fill ranges, in the order queued
+ *   DEQUEUE  returns a range that is done (or the command completes)
+ *   STOP     completes all queued ranges: filled, or with ECANCELED
+ *   DETACH   unmaps the dma-buf
  *
  * From ENQUEUE to DEQUEUE the range belongs to the device: neither CPU nor network may
- * touch it, and giving any page of it again is refused (EBUSY). Caches and
- * bounce buffers have been dealt with when a range comes back, so it can be read
- * or sent at once; nothing of DMA_BUF_IOCTL_SYNC is needed for it.
+ * access it, and to queue any page of it again is refused (EBUSY). Caches and bounce
+ * buffers are synced before a range is done, so it can be read or sent at once,
+ * without DMA_BUF_IOCTL_SYNC.
  *
  * The CPU's data survives: ENQUEUE syncs the range, completion syncs the bytes of the
  * frame, and nothing else is ever synced for the device that captures, neither by
- * DETACH, close(2) or the end of the device nor by DMA_BUF_IOCTL_SYNC and
- * DMAWIRE_IOC_SYNC. So what the CPU wrote to memory that is not the device's stays,
- * and so do the bytes of a range behind its frame. A range that comes back with EIO,
- * ECANCELED or ENODEV is not synced: if the device has begun to write it, its
- * contents are undefined until it is written or given again.
+ * DETACH, close(2) or the removal of the device nor by DMA_BUF_IOCTL_SYNC and
+ * DMAWIRE_IOC_SYNC. So CPU writes to memory that is not queued are kept, and so are
+ * the bytes of a range behind its frame. A range that completes with EIO, ECANCELED or
+ * ENODEV is not synced: if the device has begun to write it, its contents are
+ * undefined until it is written or queued again.
  *
  * A dma-buf that is attached with DMAWIRE_ATTACH_FENCES has a write fence for each
- * range that has been submitted to the device, which runs: poll(2) for reading on its
- * descriptor, DMA_BUF_IOCTL_EXPORT_SYNC_FILE and other drivers wait until the range has
- * come back. A range that is given before START has none until then. The fences of a
- * dma-buf signal in the order in which its ranges were submitted; one whose range did
- * not come back filled carries EIO, ECANCELED, ENODEV, or ETIMEDOUT if the device
- * stopped making progress: it is stopped first, and its ranges come back with EIO. In
- * turn the device gets such a range only when all fences that other drivers have put
- * on the dma-buf by then have signaled; ranges given later may overtake it. Without
- * the flag the dma-buf's fences are neither made nor waited for.
+ * range that has been submitted to the running device: poll(2) for reading on its
+ * descriptor, DMA_BUF_IOCTL_EXPORT_SYNC_FILE and other drivers wait until the range is
+ * complete. A range that is queued before START has no fence until then. The fences of
+ * a dma-buf signal in the order in which its ranges were submitted. The fence of a
+ * range that is not filled carries EIO, ECANCELED, ENODEV, or ETIMEDOUT if the device
+ * stopped making progress: it is stopped first, and its ranges complete with EIO. In
+ * turn a range is submitted only when all fences that other drivers have put on
+ * the dma-buf by then have signaled; ranges queued later may overtake it. Without the
+ * flag the dma-buf's fences are neither made nor waited for.
  *
- * Each frame has a sequence number. Where it is larger than that of the frame
- * before plus one, frames were lost in between for want of a range to put them:
- * out_lost says how many, and the count of struct dmawire_status includes them. A
- * device may complete frames in another order; one that comes after a later frame is
- * taken off that count again.
+ * Each frame has a sequence number. A gap between two frames means that frames were
+ * lost for lack of a queued range: out_lost is their number, and the count of struct
+ * dmawire_status includes them. A device may complete frames in another order; a frame
+ * that comes after a later one is taken off that count again.
  *
- * A device that fails ends its run: all that is given comes back with EIO, and giving
- * answers EIO until STOP or START. So does suspending the machine.
+ * A device that fails ends its run: all queued ranges complete with EIO, and ENQUEUE
+ * fails with EIO until STOP or START. So does suspending the machine.
  *
- * If the device cannot be stopped (STOP answers EIO) it may still write to the
- * ranges it was given. They come back with EIO, but stay the device's: ENQUEUE and
- * START answer EIO, DETACH answers EBUSY, and their memory stays allocated, also
- * after the file is closed. Each STOP and START tries again; one that succeeds ends
- * this.
+ * A device that cannot be stopped (STOP fails with EIO) may still write to queued
+ * ranges. They complete with EIO, but stay the device's: ENQUEUE and START fail with
+ * EIO, DETACH with EBUSY, and their memory stays allocated, also after the file is
+ * closed. Each STOP and START tries again, until one succeeds.
  *
- * If the device goes away (its driver is unbound, it is unplugged) all that is
- * given comes back with ENODEV; ATTACH, ENQUEUE, START, STOP and CREATE of
- * DMAWIRE_BACKING_COHERENT answer ENODEV, and nothing is attached (DETACH: EINVAL);
- * the dma-bufs live on, but for memory that was the device's own
- * (DMAWIRE_BACKING_COHERENT).
+ * If the device goes away (its driver is unbound, it is unplugged) all queued ranges
+ * complete with ENODEV; ATTACH, ENQUEUE, START, STOP and CREATE of
+ * DMAWIRE_BACKING_COHERENT fail with ENODEV, and nothing is attached (DETACH: EINVAL).
+ * The dma-bufs live on, except for device memory of DMAWIRE_BACKING_COHERENT.
  *
- * poll(2) on an open /dev/dmawireN: POLLIN if there is something to take by this file,
- * POLLHUP if the device is gone.
+ * poll(2) on an open /dev/dmawireN: POLLIN if this file can dequeue a range, POLLHUP
+ * if the device is gone.
  *
- * All of this header needs Linux 6.12 or later; what needs more says so.
+ * Needs Linux 6.12 or later, unless stated otherwise below.
  */
 #ifndef DMAWIRE_UAPI_H
 #define DMAWIRE_UAPI_H
@@ -177,12 +177,12 @@
 #define DMAWIRE_IOC_MAGIC 0xDA
 
 /**
- * enum dmawire_direction - who writes the buffer and who reads it
+ * enum dmawire_direction - direction of the data
  * @DMAWIRE_BIDIRECTIONAL: device and CPU both write
  * @DMAWIRE_TO_DEVICE: the CPU writes, the device reads
  * @DMAWIRE_FROM_DEVICE: the device writes, the CPU and the network read
  *
- * Seen from the device that the buffer belongs to; the values are those of the
+ * Seen from the device that the buffer belongs to; the values are equal to the
  * kernel's enum dma_data_direction.
  */
 enum dmawire_direction {
@@ -193,16 +193,14 @@ enum dmawire_direction {
 
 /**
  * enum dmawire_backing - where the pages of a buffer come from
- * @DMAWIRE_BACKING_PAGES: the page allocator: the largest blocks it has to give,
- *	split so that each page stands alone
- * @DMAWIRE_BACKING_MEMFD: a range of a memfd that the caller gives, of small pages
- *	or of huge ones
- * @DMAWIRE_BACKING_USER: memory of the calling process, wherever it begins and ends
- * @DMAWIRE_BACKING_CONTIG: one physically contiguous piece of memory
- * @DMAWIRE_BACKING_COHERENT: memory that the device and the CPU see alike without
- *	syncing
+ * @DMAWIRE_BACKING_PAGES: the page allocator: the largest free blocks, split into
+ *	pages with a reference count each
+ * @DMAWIRE_BACKING_MEMFD: a range of a memfd of the caller, of small or huge pages
+ * @DMAWIRE_BACKING_USER: memory of the calling process, at any address
+ * @DMAWIRE_BACKING_CONTIG: physically contiguous memory
+ * @DMAWIRE_BACKING_COHERENT: memory that is coherent for CPU and device: no syncing
  *
- * What each is for, and what it costs: docs/backings.md.
+ * docs/backings.md compares them.
  */
 enum dmawire_backing {
 	DMAWIRE_BACKING_PAGES = 0,
@@ -215,18 +213,18 @@ enum dmawire_backing {
 /**
  * enum dmawire_verdict - whether a buffer can be used in some way, or why not
  * @DMAWIRE_USABLE: it can
- * @DMAWIRE_READ_ONLY: the descriptor is read-only and this use needs a mapping
- *	that can be written
- * @DMAWIRE_UNSUPPORTED: this kernel has no such thing
+ * @DMAWIRE_READ_ONLY: the descriptor is read-only and this use needs a writable
+ *	mapping
+ * @DMAWIRE_UNSUPPORTED: this kernel does not support it
  * @DMAWIRE_USE_IN_PLACE: not by a mapping of the dma-buf: the kernel does not map
- *	memory of a process a second time. What this is asked for can be had from the
- *	memory where that process has it, by the rules for any memory of its kind
- * @DMAWIRE_NO_LONGTERM_PIN: the memory is of a CMA area, out of which the kernel moves
- *	what is pinned for long, and this cannot be moved. A writable mapping of it is
- *	refused (EFAULT). One that can only be read must not be given to anything that
- *	pins for long without writing: the kernel would try until the caller is killed
- * @DMAWIRE_NO_PAGES: the memory is a device's own, and nobody else can take pages
- *	of it. What is to be sent or written to disk has to be copied
+ *	memory of a process a second time. Use the memory at its address in that
+ *	process
+ * @DMAWIRE_NO_LONGTERM_PIN: the memory is of a CMA area: FOLL_LONGTERM migrates pages
+ *	out of it, and these cannot move. Pinning a writable mapping fails with EFAULT.
+ *	A read-only mapping must not be passed to calls that pin with FOLL_LONGTERM for
+ *	reading: the kernel would retry until the caller is killed
+ * @DMAWIRE_NO_PAGES: coherent memory of a device, without struct page. It has to be
+ *	copied to be sent or written to disk
  *
  * Later versions may give other values; a program takes every value that is not
  * DMAWIRE_USABLE as "no".
@@ -244,24 +242,23 @@ enum dmawire_verdict {
  * struct dmawire_info - ioctl(DMAWIRE_IOC_INFO)
  * @size: sizeof(struct dmawire_info)
  * @flags: must be 0
- * @out_backings: bit mask of 1 << enum dmawire_backing: those this device has
+ * @out_backings: bit mask of 1 << enum dmawire_backing: backings of this device
  * @out_reserved: 0
  * @out_max_bytes: limit for all buffers of the module together
- * @out_bytes: what all buffers of the module hold now
+ * @out_bytes: bytes of all buffers of the module now
  * @out_buffers: how many buffers the module has now
  * @out_open_max_bytes: limit for the buffers created on this open file
- * @out_open_bytes: what those hold now
- * @out_open_buffers: how many there are now
- * @out_driver: name of what is behind the node, ends with a zero byte
+ * @out_open_bytes: bytes of these buffers now
+ * @out_open_buffers: number of these buffers now
+ * @out_driver: name of the device's driver, ends with a zero byte
  * @out_features: DMAWIRE_FEATURE_*
- * @out_max_captures: most ranges that can be given at a time, 0 if the device
+ * @out_max_captures: most ranges that can be queued at a time, 0 if the device
  *	does not capture
- * @out_max_segments: most physically contiguous pieces, as the device sees
- *	memory, that a range may have
- * @out_alignment: what offset and length of a range must be multiples of
+ * @out_max_segments: most DMA segments that a range may have
+ * @out_alignment: offset and length of a range must be multiples of it, in bytes
  *
- * Tells what the device offers and how much memory is in use. The counts are
- * one moment's; the limits are those in force now.
+ * Returns the properties of the device and the memory in use. Counts and limits are
+ * the present ones.
  *
  * Errors: EINVAL, E2BIG, EFAULT.
  */
@@ -285,7 +282,7 @@ struct dmawire_info {
 
 /* The device fills ranges with frames. */
 #define DMAWIRE_FEATURE_CAPTURE 0x1
-/* It can be told how many frames a second to make (rate of struct dmawire_start). */
+/* It accepts a frame rate (rate of struct dmawire_start). */
 #define DMAWIRE_FEATURE_RATE 0x2
 /* Each of its frames begins with a struct dmawire_frame_header. */
 #define DMAWIRE_FEATURE_FRAME_HEADER 0x4
@@ -299,26 +296,24 @@ struct dmawire_info {
  * A flag of struct dmawire_create: take the memory in folios of 64 KiB, blocks
  * that stay undivided.
  *
- * It is for mappings that are given to io_uring_register_buffers(), which makes
- * one piece of each folio where it otherwise makes one of each page; sends and
- * writes then handle fewer pieces. It does so for ranges in which all folios are
- * of one size, so @length is rounded up to a multiple of 64 KiB and there is no
- * odd rest. A folio is freed when no page of it is in use any more.
+ * io_uring_register_buffers() makes one bvec of each folio where it otherwise makes
+ * one of each page; sends and writes then handle fewer bvecs. It does so for ranges in
+ * which all folios are of one size, so @length is rounded up to a multiple of 64 KiB.
+ * A folio is freed when its last page is.
  *
- * Where no more folios are to be had the rest of the buffer is made of blocks as
- * without the flag: it can be used in all the same ways, only less cheaply.
- * out_folios of struct dmawire_query tells.
+ * If the page allocator has no more folios the rest of the buffer is made of blocks as
+ * without the flag: it can be used in all the same ways, at a higher cost. out_folios
+ * of struct dmawire_query is their number.
  */
 #define DMAWIRE_CREATE_FOLIOS_64K 0x1
 
 /*
- * A flag of struct dmawire_create for DMAWIRE_BACKING_CONTIG: take the memory from
- * the device's CMA area, or from the default one (argument cma= of the kernel) if
- * it has none.
+ * A flag of struct dmawire_create for DMAWIRE_BACKING_CONTIG: allocate from the
+ * device's CMA area, or else from the default one (kernel parameter cma=).
  *
- * That was set aside when the machine started, so it is there when all other memory
- * is in pieces. In exchange it can be sent, written to files and put into a slot
- * (DMAWIRE_URING_CMD_REGISTER), but not be registered by address.
+ * The area is reserved at boot, so it has contiguous memory when all other memory is
+ * fragmented. In exchange it can be sent, written to files and registered as a slot
+ * (DMAWIRE_URING_CMD_REGISTER), but not by address.
  */
 #define DMAWIRE_CREATE_CMA 0x2
 
@@ -326,13 +321,13 @@ struct dmawire_info {
  * struct dmawire_create - ioctl(DMAWIRE_IOC_CREATE)
  * @size: sizeof(struct dmawire_create)
  * @flags: DMAWIRE_CREATE_FOLIOS_64K, DMAWIRE_CREATE_CMA or 0
- * @length: bytes wanted, at least 1; rounded up to whole pages, except for
+ * @length: bytes requested, at least 1; rounded up to whole pages, except for
  *	DMAWIRE_BACKING_USER
  * @backing: enum dmawire_backing
  * @direction: enum dmawire_direction
- * @node: NUMA node whose memory is preferred, or -1 for the caller's own (or what
- *	its memory policy says). Single pages of that node are preferred to large
- *	blocks of another; folios of 64 KiB of any node to single pages
+ * @node: preferred NUMA node, or -1 for the caller's (or its memory policy). Single
+ *	pages of that node are preferred to large blocks of another; folios of 64 KiB
+ *	of any node to single pages
  * @fd_flags: O_CLOEXEC or 0, with O_RDWR or O_RDONLY. A read-only descriptor
  *	gives read-only mappings; devices attached to it may still write.
  * @out_length: bytes the buffer has
@@ -350,18 +345,17 @@ struct dmawire_info {
  * running out of memory gives ENOMEM and does not wake the OOM killer.
  *
  * DMAWIRE_BACKING_MEMFD: @memfd is a memfd, of huge pages or not, that is open for
- * reading and sealed with F_SEAL_SHRINK (EPERM), and as long as @start and @length,
- * rounded up, say (EINVAL). What of it has no memory yet gets some (ENOMEM), and that
- * and pages that fallocate(2) has only reserved are zeroed; huge pages must be there
- * already, by fallocate(2) for instance (ENOMEM). @flags is 0, @node -1. Unless
+ * reading and sealed with F_SEAL_SHRINK (EPERM), and contains @start and @length,
+ * rounded up (EINVAL). Holes are allocated (ENOMEM); they and pages that fallocate(2)
+ * has only reserved are zeroed; huge pages must be allocated before, by fallocate(2)
+ * for instance (ENOMEM). @flags is 0, @node -1. Unless
  * @direction is DMAWIRE_TO_DEVICE and @fd_flags O_RDONLY, the memfd must be open for
  * writing and not sealed against it (EACCES), and the buffer counts as a writable
  * mapping of the memfd: while it lives F_SEAL_WRITE cannot be added (EBUSY), even if
  * holes have been punched over all of its range. F_SEAL_FUTURE_WRITE can: the dma-buf
  * can then no longer be mapped for writing (mmap(2) fails with EPERM), while mappings
- * that exist, devices and slots may write on. If @direction and @fd_flags are those,
- * no device can be made to write to the buffer either: mapping it for that fails with
- * EACCES.
+ * that exist, devices and slots may write on. With DMAWIRE_TO_DEVICE and O_RDONLY no
+ * device can write to the buffer either: mapping it for that fails with EACCES.
  *
  * The buffer keeps the memfd, which may be closed; it goes on to show the same
  * memory, and so do mappings of the dma-buf, which show the memfd's pages within the
@@ -374,41 +368,39 @@ struct dmawire_info {
  *
  * DMAWIRE_BACKING_USER: the @length bytes at @start, no more and no less, are pinned
  * as they are; @flags is 0, @node -1. They must be mapped so that they can be read,
- * and, unless @direction is DMAWIRE_TO_DEVICE and @fd_flags O_RDONLY, written; if
- * they are those, no device can write to the buffer, as with a memfd. Mappings of
+ * and, unless @direction is DMAWIRE_TO_DEVICE and @fd_flags O_RDONLY, written;
+ * with these two no device can write to the buffer, as with a memfd. Mappings of
  * devices (VM_IO, VM_PFNMAP; of dma-bufs of most other exporters), secret memory,
  * and, to be written, shared mappings of files that are not of tmpfs or hugetlbfs
  * cannot be pinned (EFAULT).
  *
  * The process may unmap the memory or map other memory there, and may end: the
- * buffer keeps what was there. A child that is forked gets a copy of what is private.
+ * buffer keeps the pinned pages. A forked child gets a copy of private memory.
  * The dma-buf begins with the byte at @start: offsets count from there. Its first
  * and last page may hold other data, other buffers' too. It cannot be mapped (see
  * enum dmawire_verdict; mmap(2) fails with EOPNOTSUPP). Unless it consists of whole
  * pages only dmawire's own devices can be attached to it, others get EOPNOTSUPP; and
- * a device whose caches are not the CPU's can be attached for writing only if it
+ * a device that is not cache-coherent can be attached for writing only if the buffer
  * begins and ends with a cache line, else EOPNOTSUPP.
  *
  * DMAWIRE_BACKING_CONTIG: the memory is one segment (out_segments of struct
  * dmawire_query), for devices that take no more. Up to the page allocator's largest
  * block (4 MiB where pages are 4 KiB) it is such a block, or ENOMEM. Longer buffers
- * are ranges from which the kernel migrates what stands there; they count against
- * RLIMIT_MEMLOCK (EDQUOT). Only kernels that offer that to modules (7.3 does, 6.12
- * does not) have them; on others they are refused with EOPNOTSUPP. With
- * DMAWIRE_CREATE_CMA the memory is of a CMA area, counts against RLIMIT_MEMLOCK in
- * any length, and @node is -1; where there is no such area, or the kernel has none
- * for modules (6.12), EOPNOTSUPP.
+ * are ranges from which the kernel migrates the pages in use; they count against
+ * RLIMIT_MEMLOCK (EDQUOT). They need a kernel that exports this to modules (7.3 does,
+ * 6.12 does not), else EOPNOTSUPP. With DMAWIRE_CREATE_CMA the memory is of a CMA
+ * area, counts against RLIMIT_MEMLOCK in any length, and @node is -1; without a CMA
+ * area, or on a kernel that does not export it to modules (6.12), EOPNOTSUPP.
  *
  * DMAWIRE_BACKING_COHERENT: memory for the device behind the node, which must do DMA
- * (EOPNOTSUPP). @flags is 0, @node -1. If that device shares the CPU's caches and
- * reaches all memory, these are pages as of DMAWIRE_BACKING_PAGES and can do what
- * those can. Else the memory is the device's own (dma_alloc_coherent()), mapped
- * uncached where it does not share caches, and in all of the following unlike that
- * of other backings: out_send and others of struct dmawire_query are
- * DMAWIRE_NO_PAGES, so it can be mapped, read, written and copied from, and no more;
- * it can be attached to no other device (EOPNOTSUPP); it counts against
- * RLIMIT_MEMLOCK (EDQUOT); and when the device goes, it goes: an access to a mapping
- * is SIGBUS then.
+ * (EOPNOTSUPP). @flags is 0, @node -1. If that device is cache-coherent and reaches
+ * all memory, these are pages as of DMAWIRE_BACKING_PAGES, with the same uses. Else
+ * the memory is allocated by dma_alloc_coherent(), and uncached if the device is not
+ * cache-coherent. It differs from other backings: out_send and others of struct
+ * dmawire_query are DMAWIRE_NO_PAGES, so it can be mapped, read, written and copied
+ * from, and no more; it can be attached to no other device (EOPNOTSUPP); it counts
+ * against RLIMIT_MEMLOCK (EDQUOT); and it is revoked with the device: an access to a
+ * mapping is SIGBUS then.
  *
  * Errors: EINVAL, E2BIG, EFAULT, EOVERFLOW, EDQUOT, ENOMEM, EINTR, EMFILE,
  * ENFILE, EBADF, EACCES, EPERM, EOPNOTSUPP, ENODEV.
@@ -442,27 +434,26 @@ struct dmawire_create {
  * @out_node: the NUMA node asked for at creation, or -1
  * @out_length: bytes
  * @out_largest_segment: bytes of the longest physically contiguous run
- * @out_segments: number of such runs; a device without limits of its own needs
- *	that many scatter-gather entries
+ * @out_segments: number of physically contiguous runs: the scatter-gather entries
+ *	that a device without limits needs
  * @out_mmap: enum dmawire_verdict for mmap(2)
  * @out_send: ... for MSG_ZEROCOPY and IORING_OP_SEND_ZC from a mapping
  * @out_register: ... for io_uring_register_buffers() of a mapping
  * @out_odirect_write: ... for writing a mapping to a file opened O_DIRECT
- * @out_odirect_read: ... for reading such a file into a mapping
+ * @out_odirect_read: ... for reading a file opened O_DIRECT into a mapping
  * @out_direct: ... for DMAWIRE_URING_CMD_REGISTER
- * @out_folios: how many undivided blocks of 64 KiB begin in it; those that
- *	DMAWIRE_CREATE_FOLIOS_64K asks for lie at its beginning
- * @out_granule: what address, offset and length of a mapping must be multiples of:
+ * @out_folios: how many undivided blocks of 64 KiB begin in it; the folios of
+ *	DMAWIRE_CREATE_FOLIOS_64K lie at its beginning
+ * @out_granule: address, offset and length of a mapping must be multiples of it:
  *	the page size, or that of huge pages. The kernel picks an address that is
  *	only if it is told one (MAP_FIXED). 0 if the dma-buf cannot be mapped
  * @out_offset: how many bytes lie before it in its first page
  * @out_reserved: 0
- * @out_segments_of: of how many pages its @out_segments are: entry i counts those of
- *	at least 2^i and less than 2^(i + 1) pages. The first also counts parts of
+ * @out_segments_of: the lengths of its @out_segments: entry i counts segments of at
+ *	least 2^i and less than 2^(i + 1) pages. The first also counts parts of
  *	one page, the last all that are longer
  *
- * Tells what a buffer is made of and what it, through this descriptor, can be
- * used for.
+ * Returns the layout of a buffer and the uses of it through this descriptor.
  *
  * Errors: EINVAL, E2BIG, EFAULT, EBADF, EXDEV.
  */
@@ -493,11 +484,11 @@ struct dmawire_query {
 #define DMAWIRE_IOC_QUERY _IO(DMAWIRE_IOC_MAGIC, 0x02)
 
 /*
- * A flag of struct dmawire_attach: fences, both ways, for drivers that share the
- * dma-buf; see CAPTURE above. Only for devices of which a time is known in which they
- * make progress (EOPNOTSUPP). ENQUEUE then waits for the dma-buf's reservation lock, which
- * any driver may hold for a while that has the dma-buf; DMAWIRE_URING_CMD_CAPTURE does
- * so in a worker of io_uring.
+ * A flag of struct dmawire_attach: fences in both directions, for drivers that share
+ * the dma-buf; see CAPTURE above. Only for devices whose driver states a time in which
+ * they make progress (EOPNOTSUPP). ENQUEUE then waits for the dma-buf's reservation
+ * lock, which any driver that has the dma-buf may hold for a while;
+ * DMAWIRE_URING_CMD_CAPTURE waits for it in an io_uring worker.
  */
 #define DMAWIRE_ATTACH_FENCES 0x1
 
@@ -506,7 +497,7 @@ struct dmawire_query {
  * @size: sizeof(struct dmawire_attach)
  * @flags: DMAWIRE_ATTACH_FENCES or 0
  * @fd: a dma-buf of ours, not DMAWIRE_TO_DEVICE
- * @out_index: names it in what follows; the smallest number that is free
+ * @out_index: names the attachment; the smallest number that is free
  *
  * Makes a dma-buf known to the device and maps it in the dma-buf's direction, or
  * both ways where device and CPU do not see the same memory.
@@ -533,11 +524,10 @@ struct dmawire_attach {
  * struct dmawire_detach - ioctl(DMAWIRE_IOC_DETACH)
  * @size: sizeof(struct dmawire_detach)
  * @flags: must be 0
- * @index: as ATTACH gave it
+ * @index: out_index of ATTACH
  * @reserved: must be 0
  *
- * Unmaps a dma-buf from the device. What of it has come back and was not taken
- * yet can still be taken.
+ * Unmaps a dma-buf from the device. Its ranges that are done can still be dequeued.
  *
  * Errors: EINVAL (also: no such index), E2BIG, EFAULT, EBUSY, EACCES.
  */
@@ -555,16 +545,16 @@ struct dmawire_detach {
  * struct dmawire_start - ioctl(DMAWIRE_IOC_START)
  * @size: sizeof(struct dmawire_start)
  * @flags: must be 0
- * @rate: frames a second for devices with DMAWIRE_FEATURE_RATE; 0: as the device
- *	pleases, which for `pattern` is whenever it has a range to fill
+ * @rate: frames a second for devices with DMAWIRE_FEATURE_RATE; 0: at the device's own
+ *	rate, which for `pattern` is whenever a range is queued
  * @reserved: must be 0
  *
  * Starts the device and its counts anew: the first frame has sequence 0. Ranges
- * may have been given before and may be given later. Waits for a stop that is in
- * progress. A range given before whose fence cannot be published comes back with EIO.
+ * may be queued before and after START. Waits for a stop that is in
+ * progress. A range queued before whose fence cannot be published completes with EIO.
  *
  * Errors: EINVAL (also: a rate too high for the device), E2BIG, EFAULT, EBUSY
- * (also: it runs already), EOPNOTSUPP (also: a rate it cannot be told), EACCES, EINTR,
+ * (also: it is running already), EOPNOTSUPP (also: a device without rate), EACCES, EINTR,
  * ENODEV, ENOMEM, EIO.
  */
 struct dmawire_start {
@@ -582,9 +572,10 @@ struct dmawire_start {
  * @size: sizeof(struct dmawire_stop)
  * @flags: must be 0
  *
- * Stops the device, if it runs, and returns when it touches no memory any more.
- * What was given and not filled comes back with ECANCELED, or with EIO if the device
- * had failed. A range that another thread gives meanwhile may come back a moment later.
+ * Stops the device, if it runs, and returns when it accesses no memory any more.
+ * Queued ranges that are not filled complete with ECANCELED, or with EIO if the device
+ * had failed. A range that another thread queues meanwhile may complete a moment
+ * later.
  *
  * Errors: EINVAL, E2BIG, EFAULT, EBUSY, EACCES, EINTR, ENODEV, EIO (the device cannot
  * be stopped).
@@ -601,16 +592,16 @@ struct dmawire_stop {
  * struct dmawire_enqueue - ioctl(DMAWIRE_IOC_ENQUEUE)
  * @size: sizeof(struct dmawire_enqueue)
  * @flags: must be 0
- * @index: of the dma-buf, as ATTACH gave it
+ * @index: out_index of ATTACH
  * @length: bytes of the range, at least 1
- * @offset: where it begins, in bytes, a multiple of the page size. Pages that
- *	the range covers only in part are the device's as a whole.
- * @user_data: comes back with the range
+ * @offset: beginning of the range, in bytes, a multiple of the page size. Pages that
+ *	the range covers only in part belong to the device as a whole.
+ * @user_data: returned with the range
  *
- * Hands a range to the device, for one frame.
+ * Queues a range for one frame.
  *
  * Errors: EINVAL (also: no such index, range outside the dma-buf, not of the
- * device's alignment, or of more segments than it can take), E2BIG, EFAULT,
+ * device's alignment, or of more segments than the device supports), E2BIG, EFAULT,
  * EBUSY, EAGAIN, EACCES, ENODEV, EIO; with DMAWIRE_ATTACH_FENCES also ENOMEM, EINTR.
  * Without that flag it does not sleep.
  */
@@ -631,21 +622,20 @@ struct dmawire_enqueue {
  * @size: sizeof(struct dmawire_dequeue)
  * @flags: must be 0
  * @out_result: bytes of the frame, or a negative error: ECANCELED, ENODEV, EIO
- * @out_index: as given
- * @out_user_data: as given
- * @out_offset: as given
+ * @out_index: as passed to ENQUEUE
+ * @out_user_data: as passed to ENQUEUE
+ * @out_offset: as passed to ENQUEUE
  * @out_sequence: number of the frame since the start
- * @out_timestamp: when it was complete, CLOCK_MONOTONIC, nanoseconds
- * @out_lost: frames that were lost between the one before and this one
+ * @out_timestamp: when the frame was complete, CLOCK_MONOTONIC, nanoseconds
+ * @out_lost: frames lost between the frame before and this one
  * @out_reserved: 0
  *
- * Takes back a range that was handed over with ENQUEUE, in the order in which the
- * device was done with them. Waits for one unless the file is O_NONBLOCK.
+ * Returns a range that was queued with ENQUEUE, in the order of completion. Waits for
+ * one unless the file is O_NONBLOCK.
  *
  * Errors: EINVAL, E2BIG, EFAULT (the range is lost to the caller, not to the
- * system), EAGAIN, EBUSY, EACCES, EINTR (a signal came), ECANCELED (nothing
- * is given, so that waiting would never end), ENODEV (the same, and the device is
- * gone).
+ * system), EAGAIN, EBUSY, EACCES, EINTR (a signal came), ECANCELED (no range is
+ * queued, so waiting would never end), ENODEV (the same, and the device is gone).
  */
 struct dmawire_dequeue {
 	__u32 size;
@@ -667,14 +657,14 @@ struct dmawire_dequeue {
  * struct dmawire_status - ioctl(DMAWIRE_IOC_STATUS)
  * @size: sizeof(struct dmawire_status)
  * @flags: must be 0
- * @out_captured: frames that came since the start
- * @out_lost: frames that the device had no range for
- * @out_failed: ranges that came back with EIO
- * @out_canceled: ranges that came back with ECANCELED or ENODEV
- * @out_queued: ranges that are the device's now
+ * @out_captured: frames captured since the start
+ * @out_lost: frames lost because no range was queued
+ * @out_failed: ranges that completed with EIO
+ * @out_canceled: ranges that completed with ECANCELED or ENODEV
+ * @out_queued: ranges that are queued now
  * @out_running: 1 from START until the device is stopped, by STOP or a failure
  *
- * Any open file may ask.
+ * Allowed on any open file.
  *
  * Errors: EINVAL, E2BIG, EFAULT, EOPNOTSUPP.
  */
@@ -693,9 +683,8 @@ struct dmawire_status {
 #define DMAWIRE_IOC_STATUS _IO(DMAWIRE_IOC_MAGIC, 0x09)
 
 /*
- * Flags of struct dmawire_sync, as those of DMA_BUF_IOCTL_SYNC: what the CPU does
- * to the memory, at least one of the first two; and whether it is going to (without
- * DMAWIRE_SYNC_END) or has done so.
+ * Flags of struct dmawire_sync, as of DMA_BUF_IOCTL_SYNC: the CPU's access, at least
+ * one of the first two; and DMAWIRE_SYNC_END after it.
  */
 #define DMAWIRE_SYNC_READ 0x1
 #define DMAWIRE_SYNC_WRITE 0x2
@@ -712,14 +701,12 @@ struct dmawire_status {
  * @length: bytes of it; 0 means to the end
  *
  * DMA_BUF_IOCTL_SYNC for part of a dma-buf, rounded out to whole pages: for every
- * importer that has it mapped, the caches and bounce buffers of that part are dealt
- * with, and of no more. That is what it costs, where devices and CPU do not see the
- * same memory; elsewhere it costs next to nothing. Devices that capture (ATTACH) are
- * left out, as they are by DMA_BUF_IOCTL_SYNC.
+ * importer that has it mapped, it syncs the caches and bounce buffers of that part
+ * only. For cache-coherent devices without bounce buffers it costs next to nothing.
+ * Devices that capture (ATTACH) are left out, as by DMA_BUF_IOCTL_SYNC.
  *
- * Unlike that ioctl it does not wait for fences, since they are those of the whole
- * dma-buf: other parts of it may be a device's. Ranges that were given to a device
- * and have come back (DEQUEUE) need neither ioctl.
+ * Unlike that ioctl it does not wait for fences: they are of the whole dma-buf, and
+ * other parts of it may be queued. Ranges that were dequeued need neither ioctl.
  *
  * Errors: EINVAL (also: no such part), E2BIG, EFAULT, EBADF, EXDEV, EACCES.
  */
@@ -736,8 +723,8 @@ struct dmawire_sync {
 #define DMAWIRE_IOC_SYNC _IO(DMAWIRE_IOC_MAGIC, 0x0a)
 
 /**
- * struct dmawire_frame_header - what frames of DMAWIRE_FEATURE_FRAME_HEADER
- *	begin with
+ * struct dmawire_frame_header - header of the frames of a device with
+ *	DMAWIRE_FEATURE_FRAME_HEADER
  * @magic: DMAWIRE_FRAME_MAGIC
  * @length: bytes of the frame, this header included
  * @sequence: number of the frame since the start
@@ -745,7 +732,7 @@ struct dmawire_sync {
  * @checked: bytes from the beginning of the frame that @checksum covers; at
  *	least the header
  * @reserved: 0
- * @checksum: XXH64 with seed 0 of those bytes, taken while this field was 0
+ * @checksum: XXH64 with seed 0 of these bytes, with this field 0
  *
  * In the byte order of the machine that made it.
  */
@@ -776,11 +763,10 @@ struct dmawire_frame_header {
  *               was registered by address
  *   EFBIG       the range is 4 GiB or more, which one slot cannot hold
  *   EOPNOTSUPP  this kernel cannot take buffers from a driver into an io_uring's
- *               table (it came with Linux 7.2), there is no such command, or the
- *               memory has no pages (DMAWIRE_NO_PAGES)
+ *               table (since Linux 7.3), the command is unknown, or the memory has
+ *               no pages (DMAWIRE_NO_PAGES)
  *
- * io_uring itself gives ENOMEM where it has no memory for a request, whatever the
- * command.
+ * io_uring itself returns ENOMEM if it has no memory for a request, with any command.
  */
 
 /**
@@ -790,24 +776,23 @@ struct dmawire_frame_header {
  * @fd: a dma-buf of ours
  * @slot: index into the ring's table of fixed buffers, which must exist (sparse,
  *	io_uring_register_buffers_sparse()) and be empty there
- * @offset: where the range begins, in bytes, a multiple of the page size
+ * @offset: beginning of the range, in bytes, a multiple of the page size
  * @length: bytes of the range, a multiple of the page size unless it reaches to the
  *	end; 0 means to the end
  *
- * Makes a range of a dma-buf a fixed buffer of the ring the request was made on:
- * no mapping, no pinning, nothing charged to RLIMIT_MEMLOCK. Requests address it
- * from 0. Through a read-only descriptor it can be sent and written to files, not
- * read into.
+ * Makes a range of a dma-buf a fixed buffer of the ring that the request was submitted
+ * to: no mapping, no pinning, no charge to RLIMIT_MEMLOCK. Requests address it from 0.
+ * With a read-only descriptor it can be sent and written to files, not read into.
  *
- * The slot holds the dma-buf until it is emptied (by DMAWIRE_URING_CMD_UNREGISTER,
- * IORING_REGISTER_BUFFERS_UPDATE or the end of the ring) and the last request that
- * uses it, its notification included, is done. The descriptor may be closed at
- * once.
+ * The slot holds a reference to the dma-buf until the slot is emptied (by
+ * DMAWIRE_URING_CMD_UNREGISTER, IORING_REGISTER_BUFFERS_UPDATE or the end of the ring)
+ * and the last request that uses it, including its notification, is done. The
+ * descriptor may be closed at once.
  *
  * One dma-buf may be in many slots and many rings.
  *
- * Errors: EINVAL (also: no such slot, range not of that form or outside the
- * buffer), E2BIG, EFAULT, EBADF, EXDEV, ENOMEM, EBUSY, EFBIG, EOPNOTSUPP.
+ * Errors: EINVAL (also: slot out of range, range misaligned or outside the buffer),
+ * E2BIG, EFAULT, EBADF, EXDEV, ENOMEM, EBUSY, EFBIG, EOPNOTSUPP.
  */
 struct dmawire_uring_register {
 	__u32 size;
@@ -828,11 +813,10 @@ struct dmawire_uring_register {
  * @slot: index into the ring's table of fixed buffers
  * @reserved: must be 0
  *
- * Empties a slot. Requests in flight go on and keep the buffer until they are
+ * Empties a slot. Requests in flight continue and keep the buffer until they are
  * done; the slot can be filled again at once.
  *
- * Errors: EINVAL (also: no such slot, or an empty one), E2BIG, EFAULT, EBUSY,
- * EOPNOTSUPP.
+ * Errors: EINVAL (also: slot out of range or empty), E2BIG, EFAULT, EBUSY, EOPNOTSUPP.
  */
 struct dmawire_uring_unregister {
 	__u32 size;
@@ -864,7 +848,7 @@ struct dmawire_uring_unregister {
  *
  * io_uring cancels a request when its ring or its process ends, or the process calls
  * execve(2). It completes with ECANCELED, and no other does. A range that the device
- * has by then stays the device's (giving it again: EBUSY) until the device is done with
+ * has by then stays the device's (to queue it again: EBUSY) until the device is done with
  * it or stopped, and its frame is counted as canceled. The device goes on until STOP,
  * or the last close of the file that owns it. A single request cannot be canceled
  * (IORING_OP_ASYNC_CANCEL): io_uring has no way to ask.

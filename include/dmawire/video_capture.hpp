@@ -18,7 +18,7 @@ class VideoDevice;
 
 /// Has a camera fill the frames of a pool, as FrameSource says.
 ///
-/// V4L2 has frames given and taken by ioctls, which happen in give() and next(). What waits is a
+/// V4L2 has frames given and taken by ioctls, which happen in give() and next(). The wait is a
 /// request to poll the node on an io_uring, and that ring may be a sender's: then one system call
 /// waits for the camera and the network. A frame that the network holds is not the camera's to
 /// write to: it is given again once it is back in its pool. Some cameras begin only with several
@@ -26,7 +26,7 @@ class VideoDevice;
 /// given.
 ///
 /// Errors: ENODEV (the camera is gone), EPIPE (its stream has ended), EIO (it failed, and not for
-/// one frame only), EOPNOTSUPP (frames do not begin where their memory does), and what V4L2 answers
+/// one frame only), EOPNOTSUPP (frames do not begin where their memory does), and errors of V4L2
 /// to a frame that it cannot take.
 class VideoCapture final : public FrameSource {
  public:
@@ -47,7 +47,7 @@ class VideoCapture final : public FrameSource {
   void start(std::uint32_t rate = 0) override;
   [[nodiscard]] std::optional<CapturedFrame> next() noexcept override;
   std::error_code wait() noexcept override;
-  /// What is filled and not taken by then V4L2 forgets; finish() takes it first.
+  /// V4L2 drops filled buffers that are not dequeued by then; finish() takes it first.
   void stop() noexcept override;
   void finish() noexcept override;
   [[nodiscard]] std::uint32_t given() const noexcept override;
@@ -62,7 +62,7 @@ class VideoCapture final : public FrameSource {
 /// A pool of up to `frames` frames that the camera can fill in its present format, and as many as
 /// it takes: each is a dma-buf of its own. Where `backing` is `pages` and the camera demands memory
 /// in one piece, it is `contig`. Throws Error, of the kind `impossible` if the camera takes no such
-/// memory, or the machine has none.
+/// memory, or the machine lacks it.
 [[nodiscard]] FramePool make_video_pool(const VideoDevice& device, std::uint32_t frames,
                                         Backing backing = Backing::pages);
 

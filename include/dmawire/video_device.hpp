@@ -30,10 +30,10 @@ class VideoDevice {
     std::size_t length;    ///< most bytes of a frame; 0 if its planes lie in several buffers
   };
   [[nodiscard]] const Format& format() const noexcept { return format_; }
-  /// Asks for a format and a size; what is empty or 0 stays as it is. Throws Error, of the kind
-  /// `impossible` if the device has something else only, with what that is.
+  /// Asks for a format and a size; empty and 0 keep the present values. Throws Error, of the kind
+  /// `impossible` if the device has something else only, and names it.
   void set_format(const std::string& fourcc, std::uint32_t width, std::uint32_t height);
-  /// Asks for so many frames a second, of which the device takes what it has next to it. Throws
+  /// Asks for so many frames a second, of which the device takes the nearest. Throws
   /// Error, of the kind `impossible` if it cannot be told.
   void set_rate(std::uint32_t rate) const;
 
@@ -51,15 +51,15 @@ class VideoDevice {
     std::uint32_t index;
     std::size_t offset;                  ///< where in it the frame begins
     std::size_t length;                  ///< bytes from there
-    std::uint32_t sequence;              ///< frames since the start, those that were lost included
+    std::uint32_t sequence;              ///< frames since the start, including lost ones
     std::chrono::nanoseconds timestamp;  ///< CLOCK_MONOTONIC
     bool damaged;                        ///< the device says that the data is not right
   };
-  /// Takes back the one that was filled first. EAGAIN: none is.
+  /// Takes back the one that was filled first. EAGAIN: all are empty.
   [[nodiscard]] std::error_code dequeue(Filled& filled) const noexcept;
   [[nodiscard]] std::error_code start() const noexcept;
-  /// The device gives everything back; what was filled and not taken is forgotten. A signal handler
-  /// may call it.
+  /// The device gives everything back; filled buffers that are not dequeued are dropped. A signal
+  /// handler may call it.
   std::error_code stop() const noexcept;
 
   /// Readable when there is something to take back.

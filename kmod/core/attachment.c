@@ -4,9 +4,9 @@
  * once and queued range by range.
  *
  * The device imports the dma-buf like any other importer, but only this file syncs
- * it: a range for the device at ENQUEUE, the written bytes for the CPU at completion.
- * A sync of anything else, by DMA_BUF_IOCTL_SYNC or on unmap, would overwrite data of
- * the CPU in ranges that are not queued.
+ * it: a range for the device at ENQUEUE, the written bytes for the CPU at
+ * completion. A sync of anything else, by DMA_BUF_IOCTL_SYNC or on unmap, would
+ * overwrite data of the CPU in ranges that are not queued.
  */
 #include <linux/bitmap.h>
 #include <linux/bitops.h>
@@ -203,7 +203,7 @@ err_clear_attachment:
 	return ERR_PTR(ret);
 }
 
-/* Nothing of it is the device's any more. */
+/* No range of it is queued. */
 void dmawire_attachment_destroy(struct dmawire_attachment *attachment)
 {
 	WARN_ON(attachment->nr_queued || attachment->fence);

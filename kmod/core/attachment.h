@@ -59,8 +59,8 @@ struct dmawire_spans {
  * @fence: the newest, if it has not signaled; protected by @lock
  * @node: in the queue's list of wedged attachments
  * @nr_queued: ranges that are the device's; protected by @lock
- * @pages: bit i: the PAGE_SIZE bytes at offset i * PAGE_SIZE are queued; protected by
- *	@lock
+ * @pages: bit i: the PAGE_SIZE bytes at offset i * PAGE_SIZE are queued; protected
+ *	by @lock
  */
 struct dmawire_attachment {
 	struct dma_buf *dmabuf;

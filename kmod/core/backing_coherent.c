@@ -2,10 +2,10 @@
 /*
  * Backing `coherent`: memory that a device and the CPU see alike without syncing.
  *
- * For a cache-coherent device that reaches all memory, any pages will do: it gets the
- * pages of backing `pages`. Other devices get memory from dma_alloc_coherent(). That
- * memory is freed with the device, has no struct page to take references on, and
- * cannot be mapped for another device.
+ * For a cache-coherent device that reaches all memory, any pages will do: it gets
+ * the pages of backing `pages`. Other devices get memory from dma_alloc_coherent().
+ * That memory is freed with the device, has no struct page to take references on,
+ * and cannot be mapped for another device.
  */
 #include <linux/cc_platform.h>
 #include <linux/device.h>
@@ -40,8 +40,8 @@
 #define DMAWIRE_COHERENT_BATCH 512UL
 
 /*
- * Protects the list and pins the memory of each buffer in it: held while the memory is
- * mapped.
+ * Protects the list, and the memory of each buffer in it from being freed: a page
+ * fault holds it while it inserts the PFNs.
  */
 static DEFINE_MUTEX(coherent_lock);
 /* Buffers with memory that is a device's. */
@@ -167,8 +167,8 @@ static void dmawire_backing_coherent_free(struct dmawire_buffer *buffer)
  * dmawire_coherent_revoke - give a device its memory back
  * @owner: owner of the buffers, as passed to their creation
  *
- * Called when no attachment maps the buffers and no new attachment can be created. An
- * access to a mapping of a revoked buffer is SIGBUS from now on.
+ * Called when no attachment maps the buffers and no new attachment can be created.
+ * An access to a mapping of a revoked buffer is SIGBUS from now on.
  */
 void dmawire_coherent_revoke(const void *owner)
 {

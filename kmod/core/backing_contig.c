@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Backing `contig`: physically contiguous memory, for devices without scatter-gather.
- * Each page has its own reference count, as in backing `pages`; pages of a CMA area
- * are released together.
+ * Backing `contig`: physically contiguous memory, for devices without
+ * scatter-gather. Each page has its own reference count, as in backing `pages`;
+ * pages of a CMA area are released together.
  *
  * A block of the page allocator is charged to the memory cgroup. Ranges from
  * alloc_contig_range() and CMA cannot be charged, so they count against
@@ -77,7 +77,7 @@ static bool may_migrate(struct page *page)
 	return !page_ref_count(page) && !page_has_type(page);
 }
 
-/* The first page from @pfn on, before @end, that stands in the way; or @end. */
+/* The first page from @pfn on, before @end, that may not be migratable; or @end. */
 static unsigned long find_obstacle(struct zone *zone, unsigned long pfn,
 				   unsigned long end)
 {
@@ -143,7 +143,7 @@ static void clear_pages_of(struct page *page, unsigned long nr_pages)
 	}
 }
 
-/* Migrates the pages of a range, on the preferred node first. */
+/* Allocates a range by migrating its pages, on the preferred node first. */
 static int alloc_range(unsigned long nr_pages,
 		       const struct dmawire_buffer_params *params,
 		       struct page **page)

@@ -93,9 +93,10 @@ static int check_file(struct file *file, bool writable)
 }
 
 /*
- * Pinning would allocate the huge pages that are missing, and 6.12 then miscounts the
- * reserved ones: the memfd could not be mapped any more. Kernels that do not clear
- * huge pages leave PG_uptodate unset. The inode lock keeps present pages in place.
+ * Pinning would allocate the huge pages that are missing, and 6.12 then miscounts
+ * the reserved ones: further mappings of the memfd would fail. Kernels that do not
+ * clear huge pages leave PG_uptodate unset. The inode lock keeps present pages in
+ * place.
  */
 static bool lacks_huge_pages(const struct dmawire_buffer *buffer, struct file *file)
 {
@@ -180,10 +181,10 @@ static int pin(struct dmawire_buffer *buffer, struct file *file)
 }
 
 /*
- * fallocate(2) leaves PG_uptodate of shmem pages unset: they hold stale memory, and the
- * first page fault would clear them together with the data a device has written by
- * then. Reading them clears them now, and sets PG_uptodate for good: they
- * are pinned, and the inode lock keeps fallocate(2) from undoing or replacing them.
+ * fallocate(2) leaves PG_uptodate of shmem pages unset: they hold stale memory, and
+ * the first page fault would clear them together with the data a device has written
+ * by then. Reading them clears them now, and sets PG_uptodate for good: they are
+ * pinned, and the inode lock keeps fallocate(2) from undoing or replacing them.
  */
 static int make_uptodate(struct dmawire_buffer *buffer, struct file *file)
 {
@@ -307,8 +308,8 @@ static const struct file_operations memfd_file_ops = {
 
 /*
  * The file of one mapping. The mapping holds the file, the file the dma-buf, and the
- * dma-buf the memfd: no reference circle. The final fput() drops
- * the reference on memfd_file_ops.owner that alloc_file_pseudo() does not take.
+ * dma-buf the memfd: no reference cycle. The final fput() drops the reference on
+ * memfd_file_ops.owner that alloc_file_pseudo() does not take.
  */
 static struct file *memfd_file_create(struct file *memfd, struct file *dmabuf_file)
 {

@@ -2,8 +2,8 @@
 /*
  * Backing `pages`: the largest blocks the page allocator has at hand, split so
  * that each page has its own reference count and can be mapped, pinned, sent and
- * freed by itself. Or, on request, folios of one size, whose pages share one reference
- * count.
+ * freed by itself. Or, on request, folios of one size: the pages of a folio share
+ * its reference count, in which each page has one reference.
  */
 #include <linux/gfp.h>
 #include <linux/log2.h>

@@ -21,7 +21,7 @@
 #include "buffer.h"
 #include "memlock.h"
 
-/* Pages pinned, or let go of, between two chances for others to run. */
+/* Pages pinned or unpinned between two calls of cond_resched(). */
 #define DMAWIRE_PIN_BATCH 4096UL
 
 static int dmawire_backing_user_init(struct dmawire_buffer *buffer,

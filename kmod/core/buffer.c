@@ -112,8 +112,8 @@ static unsigned long count_folios(const struct dmawire_buffer *buffer)
  * @buffer: the buffer
  * @survey: the result
  *
- * The result is constant, but takes about as long as pinning huge pages: it is computed
- * on demand.
+ * The result is constant, but takes about as long as pinning huge pages: it is
+ * computed on demand.
  */
 void dmawire_buffer_survey(const struct dmawire_buffer *buffer,
 			   struct dmawire_survey *survey)
@@ -153,7 +153,7 @@ static u64 bytes_held(const struct dmawire_buffer *buffer)
  * @params: the request, straight from user space
  *
  * Return: the buffer, which the caller owns, or an ERR_PTR: -EINVAL, -EOVERFLOW,
- * -EDQUOT, -ENOMEM or an errno of the backing; nothing is charged then.
+ * -EDQUOT, -ENOMEM or an errno of the backing; nothing stays charged then.
  */
 struct dmawire_buffer *
 dmawire_buffer_create(struct dmawire_quota *quota,
@@ -263,7 +263,7 @@ size_t dmawire_buffer_contiguous(const struct dmawire_buffer *buffer,
 	size_t length = unit - (begin & (unit - 1));
 	struct page **page;
 
-	/* It is to its device, and no other is given it. */
+	/* Coherent memory: contiguous for its device, never mapped for another. */
 	if (!buffer->pages)
 		return most;
 

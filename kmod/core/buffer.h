@@ -21,10 +21,10 @@ struct page;
  * struct dmawire_buffer - memory as an array of pages, or of huge pages
  * @length: bytes
  * @offset: how many bytes of the first page lie before the buffer
- * @nr_pages: how many pages it has a part of
- * @pages: the first page of each, which holds one reference that is ours. NULL if
- *	it has none, see @dev. See dmawire_buffer_page()
- * @order: each of @pages stands for 2^order pages
+ * @nr_pages: pages that the buffer covers, wholly or in part
+ * @pages: the first page of each block of 2^@order pages; we hold one reference on
+ *	each. NULL for memory without pages, see @dev. See dmawire_buffer_page()
+ * @order: of the blocks in @pages
  * @skip: how many pages of the first of @pages lie before the buffer
  * @backing: where @pages came from and go back to
  * @quota: charged with @nr_pages
@@ -34,18 +34,18 @@ struct page;
  * @direction: of the data, seen from the device
  * @read_only: neither CPU nor device may write it: the creator may not
  * @file: the file that @pages belong to, or NULL; holds a reference
- * @start: where in @file, or the address in the process whose memory it is
+ * @start: offset in @file, or address in the process that owns the memory
  * @memlock: for memory that is pinned, or that no memory cgroup is charged for
  * @cma: the area that @pages are of, or NULL. They are released together, when no
  *	page has another reference
  * @dev: the device whose coherent memory it is, or NULL. Then it has no @pages
  * @owner: names the owner of @dev; never dereferenced
- * @vaddr: that memory; NULL once it was revoked. Protected by
- *	the lock of the backing
+ * @vaddr: that memory; NULL once it was revoked. Protected by the lock of the
+ *	backing
  * @address: the same, for @dev
  * @is_cached: @dev is cache-coherent
- * @inode: of the dma-buf: its mappings are revoked through it. Holds a reference, since
- *	the dma-buf may outlive its struct file. NULL before the export
+ * @inode: of the dma-buf: its mappings are revoked through it. Holds a reference,
+ *	since the dma-buf may outlive its struct file. NULL before the export
  * @link: in the backing's list of buffers with @dev, or in the list of reclaim
  * @is_attached: bit 0: a capture queue has it attached; changes atomically
  *
@@ -115,8 +115,8 @@ struct dmawire_range {
  * @cma: as DMAWIRE_CREATE_CMA
  * @cma_area: the area to allocate from, or NULL
  * @writable: whether CPU or device is to write it
- * @dev: the device that does the DMA, or an ERR_PTR that says why it is missing; only
- *	for backings that want one, and until the buffer is exported
+ * @dev: the device that does the DMA, or an ERR_PTR that says why it is missing;
+ *	only for backings that want one, and until the buffer is exported
  * @owner: names the owner of @dev
  * @start: where memory that is there already begins
  * @memfd: in which file

@@ -287,8 +287,8 @@ EXPORT_SYMBOL_GPL(dmawire_transfer_done);
  * dmawire_transfer_failed - say that a frame went wrong
  * @transfer: where it should have been; not the driver's any more
  *
- * User space gets it back with EIO. The device does not write to it any more. If a
- * frame is lost by this its sequence number stays unused. Context as for
+ * Completes the range with EIO. The device has stopped writing to it. If a frame is
+ * lost by this its sequence number stays unused. Context as for
  * dmawire_transfer_done().
  */
 void dmawire_transfer_failed(struct dmawire_transfer *transfer)

@@ -147,7 +147,8 @@ struct dmawire_capture {
  * @is_signaling: a thread signals them
  * @counts: for STATUS
  * @next_sequence: of the next frame unless frames get lost
- * @wait: wakes DEQUEUE and poll: a range is done, or the run has ended
+ * @wait: wakes DEQUEUE and poll: a range is done, an ENQUEUE was undone, or the
+ *	driver is unregistered
  * @idle: wakes waits for @run, @holders, @nr_attachments and counts.queued
  * @ender: ends a failed run
  * @feeder: submits captures that were BLOCKED

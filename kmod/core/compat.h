@@ -148,7 +148,7 @@ static inline bool dmawire_compat_no_cma_release(struct cma *cma,
 #define HUGETLBFS_I(inode) SHMEM_I(inode)
 #endif
 
-/* sparse 0.6.4 cannot compute the assertions of newer headers; it needs no modinfo. */
+/* sparse 0.6.4 cannot compute an assertion of newer headers; it needs no modinfo. */
 #ifdef __CHECKER__
 #undef MODULE_INFO
 #define MODULE_INFO(tag, info) static_assert(sizeof(#tag "=" info) > 1)

@@ -204,8 +204,8 @@ static bool are_valid(const struct device *parent,
  *
  * May sleep. The callbacks may be called before this returns.
  *
- * Return: the device, for dmawire_device_unregister(), or an ERR_PTR: -EINVAL, -ENOMEM,
- * -ENOSPC if there are 64 already.
+ * Return: the device, for dmawire_device_unregister(), or an ERR_PTR: -EINVAL,
+ * -ENOMEM, -ENOSPC if there are 64 already.
  */
 struct dmawire_device *
 dmawire_device_register(struct device *parent,
@@ -235,10 +235,11 @@ EXPORT_SYMBOL_GPL(dmawire_device_register);
 
 /**
  * dmawire_device_unregister - unregister a device
- * @device: the device; not the driver's any more
+ * @device: the device; no longer the driver's
  *
- * Stops the device if it runs, completes all queued ranges with ENODEV and unmaps all
- * attachments. Open files stay open. May sleep. No callback runs after the return.
+ * Stops the device if it runs, completes all queued ranges with ENODEV and unmaps
+ * all attachments. Open files stay open. May sleep. No callback runs after the
+ * return.
  *
  * The attachments of a wedged device stay mapped: the driver must keep the struct
  * device of its parent, too.
@@ -256,8 +257,8 @@ EXPORT_SYMBOL_GPL(dmawire_device_unregister);
  * @device: the device, at any time from the call of start() to that of stop()
  *
  * The driver has logged the reason. If start() succeeds, the core soon calls stop()
- * from another context and completes all queued ranges with EIO; then the device can be
- * started anew. Context as for dmawire_transfer_done().
+ * from another context and completes all queued ranges with EIO; then the device can
+ * be started anew. Context as for dmawire_transfer_done().
  */
 void dmawire_device_failed(struct dmawire_device *device)
 {
@@ -269,12 +270,12 @@ EXPORT_SYMBOL_GPL(dmawire_device_failed);
  * dmawire_device_wedged - report a device that cannot be stopped
  * @device: the device, in its stop()
  *
- * The device may still write to submitted transfers. The driver has logged the reason
- * and completes no transfer any more. User space dequeues them with EIO, but their
- * memory stays mapped for the device, attached and allocated. Each START, STOP and
- * dmawire_device_unregister() calls stop() again: once stop() returns without this
- * call, the memory is released and the device can be started. If it never does, the
- * memory is leaked.
+ * The device may still write to submitted transfers. The driver has logged the
+ * reason and completes no further transfer. User space dequeues them with EIO, but
+ * their memory stays mapped for the device, attached and allocated. Each START, STOP
+ * and dmawire_device_unregister() calls stop() again: once stop() returns without
+ * this call, the memory is released and the device can be started. If it never does,
+ * the memory is leaked.
  */
 void dmawire_device_wedged(struct dmawire_device *device)
 {

@@ -235,11 +235,11 @@ static void unmap_table(struct dma_buf_attachment *attach)
 }
 
 /*
- * A device may write less than the whole range, and the rest must keep the CPU's data.
- * A sync for the device in direction FROM_DEVICE invalidates the CPU's dirty
+ * A device may write less than the whole range, and the rest must keep the CPU's
+ * data. A sync for the device in direction FROM_DEVICE invalidates the CPU's dirty
  * cache lines on some machines (arm32), and leaves old data in a bounce buffer; in
  * direction BIDIRECTIONAL it writes back, or copies. Where neither is needed the
- * IOMMU is not told to let the device read.
+ * IOMMU mapping does not let the device read.
  */
 static int map_pages(struct dma_buf_attachment *attach,
 		     enum dma_data_direction direction)
@@ -328,7 +328,7 @@ typedef void dmawire_dmabuf_sync_fn(struct device *dev, dma_addr_t address,
 				    size_t length,
 				    enum dma_data_direction direction);
 
-/* A segment may be contiguous for the device but not in memory: one sync a run. */
+/* A segment contiguous for the device may not be so in memory: one sync per run. */
 static void sync_part(struct dma_buf_attachment *attach,
 		      const struct dmawire_range *range,
 		      enum dma_data_direction direction,
@@ -412,8 +412,8 @@ static void sync_for_cpu(struct dma_buf *dmabuf, const struct dmawire_range *ran
 
 /*
  * Syncs a range for the importers. After a CPU read of a buffer that is mapped both
- * ways there is nothing to write back, and a bounce buffer must not overwrite data that a
- * device has written next to the part that was read.
+ * ways there is nothing to write back, and a copy to the bounce buffer would
+ * overwrite data that a device has written next to the part that was read.
  */
 static void sync_for_device(struct dma_buf *dmabuf,
 			    const struct dmawire_range *range,
@@ -541,9 +541,9 @@ static const struct dma_buf_ops dmawire_dmabuf_ops = {
 };
 
 /*
- * The core WARNs if .vmap fails, and returns EINVAL if it is NULL. Coherent memory of a
- * device could not be revoked from a vmap; a vmap of a read-only buffer does not say
- * whether it is for reading.
+ * The core WARNs if .vmap fails, and returns EINVAL if it is NULL. Coherent memory
+ * of a device could not be revoked from a vmap; a vmap of a read-only buffer does
+ * not say whether it is for reading.
  */
 static const struct dma_buf_ops dmawire_dmabuf_ops_without_vmap = {
 	.attach = dmawire_dmabuf_attach,
@@ -616,7 +616,7 @@ struct dma_buf *dmawire_dmabuf_export(struct dmawire_buffer *buffer,
  * dmawire_dmabuf_get - get the dma-buf behind a descriptor
  * @fd: any number
  *
- * Return: a dma-buf of ours, to be given back with dma_buf_put(), or an ERR_PTR:
+ * Return: a dma-buf of ours, to be released with dma_buf_put(), or an ERR_PTR:
  * -EBADF, -EINVAL if it is no dma-buf, -EXDEV if it is someone else's.
  */
 struct dma_buf *dmawire_dmabuf_get(int fd)
@@ -649,7 +649,7 @@ int dmawire_dmabuf_sync(struct dma_buf *dmabuf, u64 offset, u64 length,
 	if (offset >= buffer->length || length > buffer->length - offset)
 		return -EINVAL;
 
-	/* Whole pages: bounce buffers and cache lines do not span pages. */
+	/* Rounded to pages: caches and bounce buffers are synced in whole pages. */
 	range.offset = ALIGN_DOWN(offset, PAGE_SIZE);
 	range.length = length ? min(ALIGN(offset + length, PAGE_SIZE), buffer->length) :
 				buffer->length;

@@ -3,9 +3,9 @@
  * Write fences of attachments with DMAWIRE_ATTACH_FENCES: one for each range that
  * is submitted to the device, on the dma-buf's reservation object.
  *
- * The fences of an attachment are one context and signal in the order of their sequence
- * numbers. The device may complete in another order: a fence also waits for the one
- * before it.
+ * The fences of an attachment are one context and signal in the order of their
+ * sequence numbers. The device may complete in another order: a fence also waits for
+ * the one before it.
  */
 #include <linux/dma-buf.h>
 #include <linux/dma-fence.h>

@@ -406,11 +406,11 @@ static int dmawire_ioctl_sync(struct dmawire_ioctl_call *call)
  * @min_size: size of the struct as first published; includes an out_* field
  * @size: size of the struct as we know it
  * @out_begin: offset of the first out_* field
- * @out_end: end of the last one; all fields between are out_*. Both 0: no out_* fields
+ * @out_end: end of the last one; all fields between are out_*. Both 0: no out_*
  * @for_writers: needs a file that is open for reading and writing
  * @execute: the handler
- * @finish: called after @execute has succeeded: publishes its effect if the results were
- *	written to the caller's struct, else undoes it; or NULL
+ * @finish: called after @execute has succeeded: publishes its effect if the results
+ *	were written to the caller's struct, else undoes it; or NULL
  */
 struct dmawire_ioctl_op {
 	unsigned int cmd;
@@ -540,7 +540,7 @@ DMAWIRE_ASSERT_V1(uring_capture, out_reserved, DMAWIRE_URING_CAPTURE_SIZE_V1);
  * @user: the caller's version
  * @min_size: of the first version that was published
  *
- * The size in @arg is the checked one: it is not read from @user a second time.
+ * The size in @arg is the checked one, even if another thread changes @user.
  *
  * Return: 0, -EFAULT, -EINVAL or -E2BIG, as <dmawire/uapi.h> says.
  */

@@ -27,8 +27,8 @@ static int __init dmawire_init(void)
 
 /*
  * Every open file, dma-buf, fence and driver holds a reference on the module, so all
- * are gone. The function that dropped the last reference may not have returned: exit waits
- * for RCU callbacks, then for tasks that were preempted in the module's text.
+ * are gone. The function that dropped the last reference may not have returned: exit
+ * waits for RCU callbacks, then for tasks that were preempted in the module's text.
  */
 static void __exit dmawire_exit(void)
 {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Pinned memory of user space, and memory that no memory cgroup can be charged for,
- * count against RLIMIT_MEMLOCK in user->locked_vm: per user, together with the memory
- * that io_uring and others pin, so that a user cannot exceed it with more processes.
+ * count against RLIMIT_MEMLOCK in user->locked_vm: per user, together with the
+ * memory that io_uring and others pin, so that a user cannot exceed it with more
+ * processes.
  */
 #include <linux/capability.h>
 #include <linux/cred.h>
@@ -27,7 +28,7 @@ static bool charge_user(struct user_struct *user, unsigned long nr_pages)
 
 /**
  * dmawire_memlock_charge - count pages against the calling process's RLIMIT_MEMLOCK
- * @lock: to be given to dmawire_memlock_uncharge()
+ * @lock: the charge, for dmawire_memlock_uncharge()
  * @nr_pages: how many
  *
  * Return: 0, or -EDQUOT and nothing is charged.

@@ -254,7 +254,7 @@ dmawire_queue_make_attachment(struct dmawire_queue *queue, struct dma_buf *dmabu
  * @owner: the open file; owns the queue until everything is detached and dequeued
  * @dmabuf: one of ours
  * @flags: DMAWIRE_ATTACH_*
- * @id: names it from now on; to be given to dmawire_queue_finish_attach()
+ * @id: names it from now on; for dmawire_queue_finish_attach()
  *
  * Return: 0 or a negative errno of DMAWIRE_IOC_ATTACH.
  */
@@ -424,7 +424,7 @@ out:
 
 /*
  * Called when the driver is unregistered; no callback is called after it returned.
- * False if the device may still write to memory that it was given: the queue stays.
+ * False if the device may still write to submitted ranges: the queue stays.
  */
 bool dmawire_queue_shut(struct dmawire_queue *queue)
 {

@@ -13,7 +13,7 @@ struct dmawire_queue;
 struct file;
 struct poll_table_struct;
 
-/* Most ranges that can be given at a time. */
+/* Maximum number of ranges in a queue, queued or done. */
 #define DMAWIRE_QUEUE_DEPTH 1024
 
 /**

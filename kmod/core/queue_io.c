@@ -135,8 +135,8 @@ static void dmawire_capture_foreign_signaled(struct dma_fence *fence,
 }
 
 /*
- * Waits for the next unsignaled fence, by callback. The caller owns the capture. False
- * if all have signaled.
+ * Waits for the next unsignaled fence, by callback. The caller owns the capture.
+ * False if all have signaled.
  */
 static bool dmawire_capture_block(struct dmawire_capture *capture)
 {

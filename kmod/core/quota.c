@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Limits of the memory of buffers: one for the module, one for each open file. A charge
- * counts against both.
+ * Limits of the memory of buffers: one for the module, one for each open file. A
+ * charge counts against both.
  */
 #include <linux/kref.h>
 #include <linux/mm.h>

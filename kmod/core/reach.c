@@ -34,7 +34,7 @@ static bool can_bounce(struct device *dev)
 }
 
 /**
- * dmawire_reach_covers - whether a device can be given a buffer
+ * dmawire_reach_covers - whether a buffer can be mapped for a device
  * @dev: the device
  * @buffer: one that has pages
  *

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Deferred freeing of CMA buffers: cma_release() takes the whole range or nothing, but
- * skbs, pipes and bios may still hold page references.
+ * Deferred freeing of CMA buffers: cma_release() takes the whole range or nothing,
+ * but skbs, pipes and bios may still hold page references.
  */
 #include <linux/list.h>
 #include <linux/mm.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Tracepoints: events/dmawire. The time from give to back is the device's, from
- * back to the completion in user space io_uring's or the reader's.
+ * Tracepoints: events/dmawire. From dmawire_enqueue to dmawire_complete the range is
+ * the device's; the time from there to the completion in user space is io_uring's or
+ * the reader's.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM dmawire

@@ -3,9 +3,9 @@
  * The io_uring commands of <dmawire/uapi.h>: dma-bufs as fixed buffers of a ring,
  * and captures as its requests.
  *
- * A slot of the ring owns a reference on the dma-buf. io_uring drops it when the slot
- * is empty and the last request has completed, the notification of a zero-copy send
- * included, so requests in flight need no tracking here.
+ * A slot of the ring owns a reference on the dma-buf. io_uring drops it when the
+ * slot is empty and the last request has completed, the notification of a zero-copy
+ * send included, so requests in flight need no tracking here.
  */
 #include <linux/bvec.h>
 #include <linux/dma-buf.h>

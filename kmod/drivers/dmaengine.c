@@ -28,12 +28,12 @@
  *   copies it to where the transfer wants it. There are drivers that must sleep
  *   to prepare a copy, so a work item does one after the other.
  *
- * Channels without device_terminate_all are refused: memory is released only after the
- * controller has stopped. If terminating fails the controller may still write, and the
- * core keeps the memory (dmawire_device_wedged()).
+ * Channels without device_terminate_all are refused: memory is released only after
+ * the controller has stopped. If terminating fails the controller may still write,
+ * and the core keeps the memory (dmawire_device_wedged()).
  *
- * Each prepared descriptor is submitted: dmaengine has no call to free one, and
- * terminating frees submitted descriptors only.
+ * Each prepared descriptor is submitted: dmaengine has no call to free an
+ * unsubmitted one, and terminating frees submitted descriptors only.
  *
  * There is no cyclic mode: it needs a fixed ring of buffers, and transfers here are
  * submitted one by one.
@@ -90,8 +90,8 @@ MODULE_PARM_DESC(memcpy_channel, "Channel that copies memory: its name, such as 
  * @jobs: of a peripheral: transfers that the controller has, in order
  * @transfers: of copies: transfers that wait for @work
  * @work: of copies: does the copies
- * @copied: of copies: the controller has copied, or will not any more
- * @result: of copies: of the last descriptor
+ * @copied: of copies: the controller has copied, or never will
+ * @result: of copies: result of the last descriptor
  * @source: of copies: the frame as the CPU made it
  * @source_address: the same for the controller
  */
