@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # shellcheck shell=bash
 #
-# Completion of uring_app in bash. It asks the program on the command line what there is, so it is never behind it.
+# Completion of uring_app in bash. It takes commands and options from the help of the program on the command line, so it is never out of date.
 
 _uring_app() {
 	local line=${COMP_LINE:0:COMP_POINT} command='' before current word help kind='' candidates=''
@@ -45,7 +45,7 @@ _uring_app() {
 		;;
 	esac
 	mapfile -t COMPREPLY < <(compgen -W "$candidates" -- "$current")
-	# What stands before the last colon or equals sign is not replaced.
+	# The text up to the last colon or equals sign is not replaced.
 	COMPREPLY=("${COMPREPLY[@]#"${current%"${current##*[:=]}"}"}")
 }
 
