@@ -19,12 +19,12 @@ class Sender;
 
 /// Has a device of dmawire's fill the frames of a pool, as FrameSource says.
 ///
-/// Giving is a request of an io_uring and taking its completion, and that ring may be a sender's:
-/// then one system call does for the device, for the network and for both waits. Queued frames are
-/// the device's with the next system call of the ring.
+/// A frame is queued by an io_uring request and dequeued by its completion. The ring may be a
+/// sender's: one system call then serves the device, the network and both waits. The device gets
+/// queued frames with the next system call of the ring.
 ///
-/// Errors are those of uapi.h: ENODEV (the device is gone), EIO (it failed, and not for one frame
-/// only), ECANCELED (another thread stopped it), and errors of wrong arguments.
+/// Errors as in uapi.h: ENODEV (the device is gone), EIO (it failed, not for one frame only),
+/// ECANCELED (it was stopped by another caller), and errors for invalid arguments.
 class Capture final : public FrameSource {
  public:
   /// On a ring of its own. Device and pool must outlive it. Throws Error: also if frames do not
@@ -34,7 +34,7 @@ class Capture final : public FrameSource {
   /// many requests of a guest as the pool has frames. Throws Error, of the kind `impossible` if the
   /// sender has no ring (`msg`).
   Capture(const Device& device, FramePool& pool, Sender& sender);
-  /// Stops the device, waits until it has given everything back, and detaches the buffers.
+  /// Stops the device, waits until all frames have completed, and detaches the buffers.
   ~Capture() override;
 
   std::error_code give(std::uint32_t most = all) noexcept override;
@@ -56,9 +56,9 @@ class Capture final : public FrameSource {
   std::unique_ptr<Engine> engine_;
 };
 
-/// A pool of frames that the device can fill: they begin on pages, and on its other alignment.
+/// A pool of frames that the device can fill: page-aligned, and aligned as the device demands.
 /// `frame_length` is rounded up to the device's alignment. Throws Error, of the kind `impossible`
-/// if the device does not capture, or the machine lacks the memory.
+/// if the device does not capture, or the machine cannot provide the memory.
 [[nodiscard]] FramePool make_capture_pool(const Device& device, std::uint32_t frames,
                                           std::size_t frame_length,
                                           Backing backing = Backing::pages);

@@ -9,9 +9,9 @@
 namespace dmawire {
 
 /// Counts, in the kernel, how often a packet's zero-copy payload was copied after all: calls of
-/// skb_copy_ubufs(), by whomever on this machine, from the construction on. It is independent of
-/// the reports of io_uring. Data that is copied before it becomes a packet (a device without
-/// scatter-gather) does not pass there.
+/// skb_copy_ubufs() on the whole machine, from the construction on. Independent of the reports of
+/// io_uring. Data that is copied before it becomes a packet (a device without scatter-gather) is
+/// not counted.
 class CopyCounter {
  public:
   /// Throws Error, of the kind `impossible`, without CAP_PERFMON or where the kernel cannot probe

@@ -14,9 +14,9 @@ class Frame;
 /// Brackets access by the CPU to memory that devices share (DMA_BUF_IOCTL_SYNC, or
 /// DMAWIRE_IOC_SYNC).
 ///
-/// While it lives the CPU may touch the buffer's mappings, or the frame; when it ends, caches are
-/// as devices need them. For memory that is not a dma-buf it does nothing. Never throws: it stands
-/// on the data path. If error() is set there is no access: the memory must not be touched.
+/// During its lifetime the CPU may access the buffer's mappings, or the frame; its destructor syncs
+/// caches for the devices. For memory that is not a dma-buf it does nothing. Never throws: it is on
+/// the data path. If error() is set there is no access: the memory must not be accessed.
 class CpuAccess {
  public:
   enum class Intent { read, write, read_write };
@@ -45,7 +45,7 @@ class CpuAccess {
  private:
   [[nodiscard]] std::error_code synchronize(std::uint32_t flags) const noexcept;
 
-  int device_ = -1;  ///< that syncs a part; none: all of it
+  int device_ = -1;  ///< that syncs a part; -1: all of it
   int fd_ = -1;      ///< of the dma-buf, if there is access
   std::uint32_t flags_ = 0;
   std::uint64_t offset_ = 0;

@@ -18,7 +18,7 @@
  *
  *	dmawire_transfer_done()		a frame is complete
  *	dmawire_transfer_failed()	this frame went wrong
- *	dmawire_device_failed()		no frame will go right any more
+ *	dmawire_device_failed()		the device cannot capture any more
  *
  * OWNERSHIP. A transfer is the driver's from submit() until it calls one of the
  * first two, or stop() returns: then the core takes back the rest. Before
@@ -38,12 +38,12 @@
  * a rule gets a message in the log, and its device is failed: its frames
  * cannot be trusted. See docs/writing-a-driver.md.
  *
- * FENCES. A driver may state the longest time from one completion of its device to the
- * next, while it has transfers (max_interval_ms). User space can then ask for fences
- * (DMAWIRE_ATTACH_FENCES), which other drivers wait for. In exchange stop() is on the
- * path that signals fences: it allocates no memory but with GFP_NOWAIT, takes no lock
- * that is held over other allocations, and flushes no work but of WQ_MEM_RECLAIM
- * workqueues. A device that does not keep the time is stopped.
+ * FENCES. A driver may state the longest time from one completion of its device to
+ * the next, while it has transfers (max_interval_ms). Userspace can then ask for
+ * fences (DMAWIRE_ATTACH_FENCES), which other drivers wait for. In exchange stop() is
+ * on the path that signals fences: it allocates memory only with GFP_NOWAIT, takes no
+ * lock that is held over other allocations, and flushes only work of WQ_MEM_RECLAIM
+ * workqueues. A device that exceeds the time is stopped.
  */
 #ifndef DMAWIRE_DEVICE_H
 #define DMAWIRE_DEVICE_H
@@ -131,8 +131,8 @@ struct dmawire_device_ops {
  *	are no segments then
  *
  * The longest segment, its boundary and the DMA mask are taken from the struct
- * device (dma_set_max_seg_size() and so on), to be set before registration:
- * for a device that does not reach all memory, buffers are allocated from ZONE_DMA32.
+ * device (dma_set_max_seg_size() and so on), to be set before registration: for a
+ * device that does not reach all memory, buffers are allocated from ZONE_DMA32.
  */
 struct dmawire_device_params {
 	const char *name;

@@ -14,7 +14,7 @@
 
 namespace dmawire {
 
-/// An open /dev/dmawireN. Needs the module; the errors are those of uapi.h.
+/// An open /dev/dmawireN. Needs the module; errors as in uapi.h.
 ///
 /// Any thread may call any function of it. Buffers outlive the device they were created on.
 class Device {
@@ -29,9 +29,9 @@ class Device {
   /// Throws Error, with advice where the module is not loaded or the node may not be opened.
   explicit Device(std::string node = default_node);
 
-  /// A zeroed buffer of `length` bytes rounded up to whole pages, or to what `flags`
-  /// (DMAWIRE_CREATE_*) ask for. Throws Error, of the kind `impossible` if device or kernel have no
-  /// such memory.
+  /// A zeroed buffer of `length` bytes rounded up to whole pages, or to the folios of `flags`
+  /// (DMAWIRE_CREATE_*). Throws Error, of the kind `impossible` if device or kernel do not support
+  /// this memory.
   [[nodiscard]] Buffer create(std::size_t length, dmawire_direction direction,
                               std::uint32_t flags = 0,
                               dmawire_backing backing = DMAWIRE_BACKING_PAGES) const;
@@ -44,19 +44,18 @@ class Device {
   /// A dma-buf of dmawire that another process has created. Throws Error (EXDEV: another
   /// exporter's).
   [[nodiscard]] Buffer adopt(UniqueFd dma_buf) const;
-  /// Limits and use. Throws Error.
+  /// Limits and memory in use. Throws Error.
   [[nodiscard]] dmawire_info info() const;
   /// Layout and uses of a dma-buf of dmawire. Throws Error (EXDEV: another exporter's).
   [[nodiscard]] dmawire_query query(int dma_buf_fd) const;
 
-  /// Makes a dma-buf of dmawire one that the device can write to; returns the index that names it
-  /// from now on. Throws Error.
+  /// Attaches a dma-buf of dmawire for the device to write to; returns the index of the attachment.
+  /// Throws Error.
   [[nodiscard]] std::uint32_t attach(int dma_buf_fd) const;
   [[nodiscard]] std::error_code detach(std::uint32_t index) const noexcept;
-  /// Lets frames come, `rate` of them in a second, or as the device pleases. Throws Error.
+  /// Starts the device at `rate` frames a second, or, if 0, at its own rate. Throws Error.
   void start(std::uint32_t rate) const;
-  /// Stops the device, if it runs: all that was given to it comes back. A signal handler may call
-  /// it.
+  /// Stops the device, if it is running: all queued ranges complete. A signal handler may call it.
   [[nodiscard]] std::error_code stop() const noexcept;
 
   [[nodiscard]] int fd() const noexcept { return fd_.get(); }

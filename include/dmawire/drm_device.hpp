@@ -29,8 +29,7 @@ class DrmDevice {
   [[nodiscard]] bool imports() const noexcept { return imports_; }
   [[nodiscard]] bool exports() const noexcept { return exports_; }
 
-  /// A buffer as the device knows it. Move-only; the device, which must outlive it, lets go of the
-  /// buffer at the end of its life.
+  /// A GEM handle of a buffer. Move-only; released by the destructor. The device must outlive it.
   class Handle {
    public:
     Handle(Handle&& other) noexcept
@@ -44,8 +43,8 @@ class DrmDevice {
     [[nodiscard]] std::size_t length() const noexcept { return length_; }
     /// It as a dma-buf. Throws Error.
     [[nodiscard]] Buffer to_buffer() const;
-    /// The device's own mapping of it. Throws Error: EINVAL for an imported one, of which DRM
-    /// gives none.
+    /// The device's own mapping of it. Throws Error: EINVAL for an imported buffer, which DRM does
+    /// not map.
     [[nodiscard]] Mapping map() const;
 
    private:
@@ -58,12 +57,12 @@ class DrmDevice {
     std::size_t length_;
   };
 
-  /// Attaches a dma-buf to the device: one that has no other Handle of this DrmDevice, for DRM
-  /// gives both the same number and the first that goes takes it along. Throws Error, of the kind
+  /// Attaches a dma-buf to the device. It must have no other Handle of this DrmDevice: DRM gives
+  /// both the same number, and the first release closes it for both. Throws Error, of the kind
   /// `impossible` if it does not import or cannot reach this memory.
   [[nodiscard]] Handle import(const Buffer& buffer) const;
-  /// A new buffer of the device's, of at least `length` bytes, that the CPU can draw in (a "dumb"
-  /// one). Throws Error, of the kind `impossible` if it has none.
+  /// A new buffer of the device, of at least `length` bytes, that the CPU can draw in (a "dumb"
+  /// buffer). Throws Error, of the kind `impossible` if the device does not support them.
   [[nodiscard]] Handle create(std::size_t length) const;
 
   [[nodiscard]] int fd() const noexcept { return fd_.get(); }

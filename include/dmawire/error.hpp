@@ -9,8 +9,8 @@ namespace dmawire {
 
 /// Thrown by every function of the library that sets something up.
 ///
-/// The message is a sentence for the person in front of the terminal: the operation, its object,
-/// the errno by name and in words, and, if there is, the remedy. Functions on the completion path
+/// The message is a sentence for the user at the terminal: the operation, its object, the errno by
+/// name and in words, and, if there is one, the remedy. Functions on the completion path
 /// never throw; they return values.
 class Error : public std::runtime_error {
  public:
@@ -19,9 +19,9 @@ class Error : public std::runtime_error {
     impossible,  ///< this machine, kernel or configuration cannot do it
   };
 
-  /// `code` is errno, or 0 if no system call failed; `tried` the operation and its object, such
-  /// as "opening /dev/dmawire0"; `advice` the remedy, or empty; `kind` whether to try again can be
-  /// of use.
+  /// `code` is errno, or 0 if no system call failed; `tried` is the operation and its object, for
+  /// example "opening /dev/dmawire0"; `advice` is the remedy, or empty; `kind` tells whether a
+  /// retry can succeed.
   Error(int code, std::string_view tried, std::string_view advice = {}, Kind kind = Kind::failed);
 
   [[nodiscard]] int code() const noexcept { return code_; }

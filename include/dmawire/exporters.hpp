@@ -12,7 +12,7 @@
 
 namespace dmawire {
 
-/// Exporter of the memory that is sent from.
+/// Exporter of the memory of a buffer.
 enum class Exporter {
   dmawire,   ///< this project's module
   memfd,     ///< plain shared memory: no module needed, no device can write to it
@@ -20,15 +20,15 @@ enum class Exporter {
   dma_heap,  ///< mainline's /dev/dma_heap/system, for comparison
 };
 
-/// Layout of the memory of a buffer. It decides how large the pieces are in which an io_uring
-/// takes memory that is registered by its address.
+/// Layout of the memory of a buffer. It determines the size of the bvecs of memory that an io_uring
+/// registers by address.
 enum class Layout {
   pages,   ///< single pages
   folios,  ///< folios of 64 KiB (dmawire; shared memory for root, where the kernel is told to)
   huge,    ///< pages of 2 MiB (memfd, from the reserved ones)
 };
 
-/// Where the module takes the memory of a buffer from; docs/backings.md compares them.
+/// Source of the memory of a buffer of the module; docs/backings.md compares them.
 enum class Backing {
   pages,       ///< the kernel's page allocator
   memfd,       ///< a memfd of small pages
@@ -50,21 +50,21 @@ enum class Backing {
 [[nodiscard]] Layout usual_layout(Exporter exporter, std::size_t frame_length) noexcept;
 
 /// `count` buffers of at least `length` bytes each. Throws Error, of the kind `impossible` where
-/// the exporter lacks the layout.
+/// the exporter does not have the layout.
 [[nodiscard]] std::vector<Buffer> make_buffers(Exporter exporter, Layout layout, std::size_t count,
                                                std::size_t length);
 
 /// How long buffers are of which pools are made: 1 MiB, or a huge page.
 [[nodiscard]] std::size_t usual_length(Backing backing) noexcept;
 
-/// A buffer of the module's of at least `length` bytes; `layout`, not huge, is that of
-/// Backing::pages. Throws Error, of the kind `impossible` where there are no such pages.
+/// A buffer of the module of at least `length` bytes; `layout`, not huge, applies to
+/// Backing::pages. Throws Error, of the kind `impossible` where the pages are not available.
 [[nodiscard]] Buffer make_buffer(const Device& device, Backing backing, std::size_t length,
                                  dmawire_direction direction, Layout layout = Layout::pages);
 
 /// A pool of `frames` frames in as many buffers as that takes: of 1 MiB (2 MiB if `huge`), so that
-/// a buffer holds many small frames (a send gathers from one buffer) and is still found
-/// through in a few steps. Throws Error.
+/// a buffer holds many small frames (a send gathers from one buffer only) and is still found through
+/// in a few steps. Throws Error.
 [[nodiscard]] FramePool make_pool(Exporter exporter, Layout layout, std::uint32_t frames,
                                   std::size_t frame_length);
 /// The same of the module's buffers with that backing, its pages in the usual layout. Their length

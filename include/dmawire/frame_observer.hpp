@@ -6,8 +6,8 @@
 
 namespace dmawire {
 
-/// Is told by a sender when frames leave and when they come back. It stands on the data path: code
-/// that it does must be quick.
+/// Notified by a sender when frames leave and when they come back. It is on the data path, so its
+/// functions must be quick.
 ///
 /// Frames are named by their index in the pool, times are CLOCK_MONOTONIC's, read once for all
 /// that one system call starts or brings.
@@ -15,7 +15,7 @@ class FrameObserver {
  public:
   /// The first request that names the frame is about to be handed to the kernel.
   virtual void started(std::uint32_t frame, std::chrono::nanoseconds now) noexcept = 0;
-  /// All of the frame has been sent and the kernel has let go of it.
+  /// All of the frame has been sent and the kernel has released it.
   virtual void done(std::uint32_t frame, std::chrono::nanoseconds now) noexcept = 0;
 
  protected:

@@ -18,8 +18,8 @@ class FramePool;
 
 /// The right to one frame of a pool: only its holder may access the memory.
 ///
-/// Giving it to a sender gives the memory to the network; it comes back to the pool when the kernel
-/// has said that it no longer reads it. Move-only; going out of scope returns the frame.
+/// Passing it to a sender passes the memory to the network; the frame returns to the pool after the
+/// notification that the kernel no longer reads it. Move-only; the destructor returns the frame.
 class Frame {
  public:
   Frame(Frame&& other) noexcept
@@ -80,7 +80,7 @@ class FramePool {
   /// One frame in each buffer, `offset` bytes into it. Throws Error.
   [[nodiscard]] static FramePool one_in_each(std::vector<Buffer> buffers, std::size_t frame_length,
                                              std::size_t offset);
-  /// Frames at given places, each buffer's together. Throws Error.
+  /// Frames at given places; the frames of a buffer are consecutive. Throws Error.
   [[nodiscard]] static FramePool at(std::vector<Place> places, std::vector<Buffer> buffers,
                                     std::size_t frame_length, std::size_t stride);
   FramePool(const FramePool&) = delete;

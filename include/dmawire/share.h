@@ -33,26 +33,26 @@
  *
  * HOLDING FRAMES
  *
- * A frame is a range of a buffer. Frames of a buffer are numbered consecutively
+ * A frame is a range of a buffer. The frames of a buffer are numbered consecutively
  * and announced with it. FRAMES lends frames: until the client's DONE names a
  * frame, the client closes its end or dies, or the owner ends the connection,
- * neither the owner nor a device writes to it. The same frame may be lent to many clients; it returns to its
- * owner when the last of them is done with it. Clients read. (Nothing keeps one
- * from writing through a descriptor that it may write through; a client is
- * trusted as far as that.)
+ * neither the owner nor a device writes to it. The same frame may be lent to many
+ * clients; it returns to its owner when the last of them is done with it. Clients
+ * only read. (A client that has a writable descriptor can write through it; clients
+ * are trusted not to.)
  *
- * CPU and devices may read a lent frame at once: the owner has synced caches, so
+ * CPU and devices may read a lent frame immediately: the owner has synced caches, so
  * DMA_BUF_IOCTL_SYNC is not needed.
  *
- * A client holds 'hold' frames at most. To one that holds as many, further frames
- * are not lent, and it learns of that: 'skipped' of the next frame, or of END,
- * counts them. The owner does not wait for it.
+ * A client holds 'hold' frames at most. A client that holds as many is lent no more:
+ * 'skipped' of its next frame, or of END, counts the frames that it was not lent.
+ * The owner does not wait for it.
  *
- * After END nothing is lent any more. Lent frames stay unchanged until the client is
- * done with them, closes or is late; the memory itself lives as long as a descriptor or
+ * After END no frame is lent. Lent frames stay unchanged until the client is done
+ * with them, closes or is late; the memory itself lives as long as a descriptor or
  * mapping of it exists, also after the owner's death. A connection that ends without
- * END means that the owner is gone, or has been killed: lent frames are unchanged, but
- * the last one may not have been the end of the stream.
+ * END means that the owner is gone, or has been killed: lent frames are unchanged,
+ * but it is unknown whether the last one was the end of the stream.
  *
  * DEADLINES
  *

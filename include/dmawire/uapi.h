@@ -71,48 +71,49 @@
  *
  * OWNERSHIP AND LIFETIME
  *
- * A buffer lives as long as anything refers to its dma-buf: descriptors,
- * mappings, attached devices. Closing the /dev/dmawireN it was created on, or
- * the death of its creator, does not end it. It stays charged to the open file
- * that created it until it is gone. Pages that a network card or disk still
- * reads through a zero-copy request outlive the buffer and are freed after it.
- * Memory that the module allocates comes zeroed. The page allocator's is charged to
- * the creator's memory cgroup, with the tables that describe it; an importer's
- * scatter-gather table is charged to the process that attaches. Memory that no
- * memory cgroup can be charged for (ranges longer than the page allocator's blocks,
- * CMA areas, dma_alloc_coherent()) counts against RLIMIT_MEMLOCK, as pinned memory
- * does. A full memory cgroup is ENOMEM, never memory from elsewhere. CREATE does
- * not invoke the OOM killer, the machine's or the cgroup's, for the memory, its
- * tables or the dma-buf; inode and file of the dma-buf may exceed a full cgroup's
- * limit, by a page or two. A descriptor table that has to grow is charged as by
- * open(2).
+ * A buffer lives as long as its dma-buf is referenced: by descriptors, mappings or
+ * attached devices. Closing the /dev/dmawireN that it was created on, or the exit of
+ * its creator, does not free it. It stays charged to the open file that created it
+ * until it is freed. Pages that a network card or disk still reads for a zero-copy
+ * request outlive the buffer and are freed after it.
+ *
+ * Memory that the module allocates is zeroed. Memory of the page allocator, and the
+ * tables that describe it, are charged to the creator's memory cgroup; an importer's
+ * scatter-gather table is charged to the process that attaches. Memory that cannot
+ * be charged to a memory cgroup (ranges longer than the page allocator's blocks, CMA
+ * areas, dma_alloc_coherent()) counts against RLIMIT_MEMLOCK, as pinned memory does.
+ * A full memory cgroup is ENOMEM, never memory from elsewhere. CREATE does not
+ * invoke the OOM killer, the machine's or the cgroup's, for the memory, its tables
+ * or the dma-buf; inode and file of the dma-buf may exceed a full cgroup's limit, by
+ * a page or two. A descriptor table that has to grow is charged as by open(2).
  *
  * A buffer of a CMA area is freed as a whole, when the last zero-copy request has
  * released its last page: until then it stays charged and keeps the module loaded.
  *
  * Memory of the caller (DMAWIRE_BACKING_MEMFD, DMAWIRE_BACKING_USER) remains usable
- * by its owner, and is pinned as long as the buffer lives: it counts against
- * RLIMIT_MEMLOCK of the creator's user (together with the memory that io_uring pins
- * for that user; not if the creator has CAP_IPC_LOCK), and like other buffers
- * against the module's limits.
+ * by its owner. It is pinned as long as the buffer lives, so it cannot be migrated
+ * or swapped out, and counts against RLIMIT_MEMLOCK of the creator's user (together
+ * with the memory that io_uring pins for that user; not if the creator has
+ * CAP_IPC_LOCK), and like other buffers against the module's limits.
  *
  * MAPPINGS
  *
- * A mapping of a dma-buf of dmawire has a struct page behind every address, so it can
- * be passed to send(MSG_ZEROCOPY), IORING_OP_SEND_ZC, io_uring_register_buffers() and
- * O_DIRECT. Exceptions: device memory of DMAWIRE_BACKING_COHERENT has no struct page,
- * and DMAWIRE_BACKING_USER has no mappings: use the memory where the process has it.
- * Mappings must be MAP_SHARED (EINVAL otherwise); offset and length may select any
- * whole pages of the buffer. CPU access between device accesses is bracketed by
- * DMA_BUF_IOCTL_SYNC, as for any dma-buf, or, if it is to part of the buffer only, by
- * DMAWIRE_IOC_SYNC.
+ * A mapping of a dma-buf of dmawire has a struct page behind every address, so it
+ * can be passed to send(MSG_ZEROCOPY), IORING_OP_SEND_ZC,
+ * io_uring_register_buffers() and O_DIRECT. Exceptions: device memory of
+ * DMAWIRE_BACKING_COHERENT has no pages that can be referenced, and
+ * DMAWIRE_BACKING_USER has no mappings: use the memory at its address in the process
+ * that passed it. Mappings must be MAP_SHARED (EINVAL otherwise); offset and length
+ * may select any whole pages of the buffer. CPU access between device accesses is
+ * bracketed by DMA_BUF_IOCTL_SYNC, as for any dma-buf, or, if it is to part of the
+ * buffer only, by DMAWIRE_IOC_SYNC.
  *
  * CAPTURE
  *
- * A device that captures writes to ranges of dma-bufs that are attached to its queue.
- * The first DMAWIRE_IOC_ATTACH makes an open file the owner of the queue. It owns the
- * queue until it has stopped, detached and dequeued everything, or is closed; other
- * files get EBUSY meanwhile.
+ * A device that captures writes to ranges of dma-bufs that are attached to its
+ * queue. The first DMAWIRE_IOC_ATTACH makes an open file the owner of the queue. It
+ * owns the queue until it has stopped the device, detached every dma-buf and
+ * dequeued every range, or until its last close; other files get EBUSY meanwhile.
  *
  *   ATTACH   maps a dma-buf for the device
  *   ENQUEUE  queues a range of it (or DMAWIRE_URING_CMD_CAPTURE)
@@ -121,52 +122,55 @@
  *   STOP     completes all queued ranges: filled, or with ECANCELED
  *   DETACH   unmaps the dma-buf
  *
- * From ENQUEUE to DEQUEUE the range belongs to the device: neither CPU nor network may
- * access it, and to queue any page of it again is refused (EBUSY). Caches and bounce
- * buffers are synced before a range is done, so it can be read or sent at once,
- * without DMA_BUF_IOCTL_SYNC.
+ * From ENQUEUE to DEQUEUE the range belongs to the device: neither CPU nor network
+ * may access it, and queueing any page of it again fails with EBUSY. Caches and
+ * bounce buffers are synced before a range completes, so it can be read or sent at
+ * once, without DMA_BUF_IOCTL_SYNC.
  *
- * The CPU's data survives: ENQUEUE syncs the range, completion syncs the bytes of the
- * frame, and nothing else is ever synced for the device that captures, neither by
- * DETACH, close(2) or the removal of the device nor by DMA_BUF_IOCTL_SYNC and
- * DMAWIRE_IOC_SYNC. So CPU writes to memory that is not queued are kept, and so are
- * the bytes of a range behind its frame. A range that completes with EIO, ECANCELED or
- * ENODEV is not synced: if the device has begun to write it, its contents are
- * undefined until it is written or queued again.
+ * Data written by the CPU is preserved: ENQUEUE syncs the range, completion syncs
+ * the bytes of the frame, and nothing else is ever synced for the device that
+ * captures, neither by DETACH, close(2) or the removal of the device nor by
+ * DMA_BUF_IOCTL_SYNC and DMAWIRE_IOC_SYNC. So CPU writes to memory that is not
+ * queued are kept, and so are the bytes of a range behind its frame. A range that
+ * completes with EIO, ECANCELED or ENODEV is not synced: if the device has begun to
+ * write it, its contents are undefined until it is written or queued again.
  *
  * A dma-buf that is attached with DMAWIRE_ATTACH_FENCES has a write fence for each
  * range that has been submitted to the running device: poll(2) for reading on its
- * descriptor, DMA_BUF_IOCTL_EXPORT_SYNC_FILE and other drivers wait until the range is
- * complete. A range that is queued before START has no fence until then. The fences of
- * a dma-buf signal in the order in which its ranges were submitted. The fence of a
- * range that is not filled carries EIO, ECANCELED, ENODEV, or ETIMEDOUT if the device
- * stopped making progress: it is stopped first, and its ranges complete with EIO. In
- * turn a range is submitted only when all fences that other drivers have put on
- * the dma-buf by then have signaled; ranges queued later may overtake it. Without the
- * flag the dma-buf's fences are neither made nor waited for.
+ * descriptor, DMA_BUF_IOCTL_EXPORT_SYNC_FILE and other drivers wait until the range
+ * is complete. A range that is queued before START has no fence until then. The
+ * fences of a dma-buf signal in the order in which its ranges were submitted. The
+ * fence of a range that is not filled carries EIO, ECANCELED, ENODEV, or ETIMEDOUT
+ * if the device stopped making progress: the device is stopped first, and its ranges
+ * complete with EIO. In the other direction, the device gets a range only when all
+ * fences that other drivers had added to the dma-buf before the fence of the range
+ * have signaled; ranges queued later may overtake it. Without the flag the module
+ * neither adds fences to the dma-buf nor waits for its fences.
  *
  * Each frame has a sequence number. A gap between two frames means that frames were
- * lost for lack of a queued range: out_lost is their number, and the count of struct
- * dmawire_status includes them. A device may complete frames in another order; a frame
- * that comes after a later one is taken off that count again.
+ * lost because no range was queued: out_lost is their number, and the count of
+ * struct dmawire_status includes them. A device may complete frames out of order; a
+ * frame that completes after a later one is subtracted from that count again.
  *
- * A device that fails ends its run: all queued ranges complete with EIO, and ENQUEUE
- * fails with EIO until STOP or START. So does suspending the machine.
+ * A device failure ends the run: all queued ranges complete with EIO, and ENQUEUE
+ * fails with EIO until STOP or START. Suspending the machine does the same.
  *
- * A device that cannot be stopped (STOP fails with EIO) may still write to queued
- * ranges. They complete with EIO, but stay the device's: ENQUEUE and START fail with
- * EIO, DETACH with EBUSY, and their memory stays allocated, also after the file is
- * closed. Each STOP and START tries again, until one succeeds.
+ * A device that cannot be stopped (STOP fails with EIO) may still write to the
+ * ranges that it had. They complete with EIO, but remain claimed: ENQUEUE and START
+ * fail with EIO, DETACH with EBUSY, and their memory stays allocated, also after the
+ * file is closed. Each STOP and START tries again to stop the device, until one
+ * succeeds.
  *
- * If the device goes away (its driver is unbound, it is unplugged) all queued ranges
- * complete with ENODEV; ATTACH, ENQUEUE, START, STOP and CREATE of
- * DMAWIRE_BACKING_COHERENT fail with ENODEV, and nothing is attached (DETACH: EINVAL).
- * The dma-bufs live on, except for device memory of DMAWIRE_BACKING_COHERENT.
+ * If the device is removed (its driver is unbound, it is unplugged) all queued
+ * ranges complete with ENODEV; ATTACH, ENQUEUE, START, STOP and CREATE of
+ * DMAWIRE_BACKING_COHERENT fail with ENODEV, and all dma-bufs are detached (DETACH:
+ * EINVAL). The dma-bufs live on, except for device memory of
+ * DMAWIRE_BACKING_COHERENT.
  *
  * poll(2) on an open /dev/dmawireN: POLLIN if this file can dequeue a range, POLLHUP
  * if the device is gone.
  *
- * Needs Linux 6.12 or later, unless stated otherwise below.
+ * All of this header needs Linux 6.12 or later; features that need more say so.
  */
 #ifndef DMAWIRE_UAPI_H
 #define DMAWIRE_UAPI_H
@@ -182,8 +186,8 @@
  * @DMAWIRE_TO_DEVICE: the CPU writes, the device reads
  * @DMAWIRE_FROM_DEVICE: the device writes, the CPU and the network read
  *
- * Seen from the device that the buffer belongs to; the values are equal to the
- * kernel's enum dma_data_direction.
+ * Directions are relative to the device; the values are equal to the kernel's enum
+ * dma_data_direction.
  */
 enum dmawire_direction {
 	DMAWIRE_BIDIRECTIONAL = 0,
@@ -193,14 +197,15 @@ enum dmawire_direction {
 
 /**
  * enum dmawire_backing - where the pages of a buffer come from
- * @DMAWIRE_BACKING_PAGES: the page allocator: the largest free blocks, split into
- *	pages with a reference count each
+ * @DMAWIRE_BACKING_PAGES: the page allocator: the largest blocks available, split
+ *	into pages with a reference count each
  * @DMAWIRE_BACKING_MEMFD: a range of a memfd of the caller, of small or huge pages
- * @DMAWIRE_BACKING_USER: memory of the calling process, at any address
- * @DMAWIRE_BACKING_CONTIG: physically contiguous memory
+ * @DMAWIRE_BACKING_USER: memory of the calling process, at any address and of any
+ *	length
+ * @DMAWIRE_BACKING_CONTIG: one physically contiguous range of memory
  * @DMAWIRE_BACKING_COHERENT: memory that is coherent for CPU and device: no syncing
  *
- * docs/backings.md compares them.
+ * Use and cost of each: docs/backings.md.
  */
 enum dmawire_backing {
 	DMAWIRE_BACKING_PAGES = 0,
@@ -218,15 +223,16 @@ enum dmawire_backing {
  * @DMAWIRE_UNSUPPORTED: this kernel does not support it
  * @DMAWIRE_USE_IN_PLACE: not by a mapping of the dma-buf: the kernel does not map
  *	memory of a process a second time. Use the memory at its address in that
- *	process
- * @DMAWIRE_NO_LONGTERM_PIN: the memory is of a CMA area: FOLL_LONGTERM migrates pages
- *	out of it, and these cannot move. Pinning a writable mapping fails with EFAULT.
- *	A read-only mapping must not be passed to calls that pin with FOLL_LONGTERM for
- *	reading: the kernel would retry until the caller is killed
- * @DMAWIRE_NO_PAGES: coherent memory of a device, without struct page. It has to be
- *	copied to be sent or written to disk
+ *	process, by the rules for any memory of its kind
+ * @DMAWIRE_NO_LONGTERM_PIN: the memory is of a CMA area: FOLL_LONGTERM migrates
+ *	pages out of it, and these cannot be migrated. Pinning a writable mapping
+ *	fails with EFAULT. A read-only mapping must not be passed to anything that
+ *	pins with FOLL_LONGTERM without writing: the kernel would retry until the
+ *	caller is killed
+ * @DMAWIRE_NO_PAGES: the memory is a device's own (dma_alloc_coherent()), its pages
+ *	cannot be referenced. Data has to be copied to be sent or written to disk
  *
- * Later versions may give other values; a program takes every value that is not
+ * Later versions may add values; a program treats every value that is not
  * DMAWIRE_USABLE as "no".
  */
 enum dmawire_verdict {
@@ -252,13 +258,12 @@ enum dmawire_verdict {
  * @out_open_buffers: number of these buffers now
  * @out_driver: name of the device's driver, ends with a zero byte
  * @out_features: DMAWIRE_FEATURE_*
- * @out_max_captures: most ranges that can be queued at a time, 0 if the device
- *	does not capture
- * @out_max_segments: most DMA segments that a range may have
+ * @out_max_captures: max number of queued ranges, 0 if the device does not capture
+ * @out_max_segments: max number of DMA segments of a range
  * @out_alignment: offset and length of a range must be multiples of it, in bytes
  *
- * Returns the properties of the device and the memory in use. Counts and limits are
- * the present ones.
+ * Returns the properties of the device and the memory in use. The counts are a
+ * snapshot; the limits are the ones in force now.
  *
  * Errors: EINVAL, E2BIG, EFAULT.
  */
@@ -296,14 +301,14 @@ struct dmawire_info {
  * A flag of struct dmawire_create: take the memory in folios of 64 KiB, blocks
  * that stay undivided.
  *
- * io_uring_register_buffers() makes one bvec of each folio where it otherwise makes
- * one of each page; sends and writes then handle fewer bvecs. It does so for ranges in
- * which all folios are of one size, so @length is rounded up to a multiple of 64 KiB.
- * A folio is freed when its last page is.
+ * io_uring_register_buffers() makes one bvec of each folio of a mapping where it
+ * otherwise makes one of each page; sends and writes then handle fewer bvecs. It
+ * does so for ranges in which all folios are of one size, so @length is rounded up
+ * to a multiple of 64 KiB. A folio is freed when the last of its pages is released.
  *
- * If the page allocator has no more folios the rest of the buffer is made of blocks as
- * without the flag: it can be used in all the same ways, at a higher cost. out_folios
- * of struct dmawire_query is their number.
+ * If no more folios can be allocated the rest of the buffer is made of blocks as
+ * without the flag: it has the same uses, at a higher cost. out_folios of struct
+ * dmawire_query is the number of folios.
  */
 #define DMAWIRE_CREATE_FOLIOS_64K 0x1
 
@@ -312,8 +317,8 @@ struct dmawire_info {
  * device's CMA area, or else from the default one (kernel parameter cma=).
  *
  * The area is reserved at boot, so it has contiguous memory when all other memory is
- * fragmented. In exchange it can be sent, written to files and registered as a slot
- * (DMAWIRE_URING_CMD_REGISTER), but not by address.
+ * fragmented. In exchange the buffer can be sent, written to files and put into a
+ * slot (DMAWIRE_URING_CMD_REGISTER), but not registered by address.
  */
 #define DMAWIRE_CREATE_CMA 0x2
 
@@ -325,72 +330,73 @@ struct dmawire_info {
  *	DMAWIRE_BACKING_USER
  * @backing: enum dmawire_backing
  * @direction: enum dmawire_direction
- * @node: preferred NUMA node, or -1 for the caller's (or its memory policy). Single
- *	pages of that node are preferred to large blocks of another; folios of 64 KiB
- *	of any node to single pages
+ * @node: preferred NUMA node, or -1 for the caller's own (or the one of its memory
+ *	policy). Single pages of that node are preferred to large blocks of another;
+ *	folios of 64 KiB of any node to single pages
  * @fd_flags: O_CLOEXEC or 0, with O_RDWR or O_RDONLY. A read-only descriptor
  *	gives read-only mappings; devices attached to it may still write.
  * @out_length: bytes the buffer has
  * @out_fd: the dma-buf
  * @reserved: must be 0
- * @start: DMAWIRE_BACKING_MEMFD: where in the memfd the buffer begins, a multiple of
- *	the page size. DMAWIRE_BACKING_USER: its address, any. Else 0
- * @memfd: DMAWIRE_BACKING_MEMFD: its descriptor; else 0
+ * @start: DMAWIRE_BACKING_MEMFD: offset of the buffer in the memfd, a multiple of
+ *	the page size. DMAWIRE_BACKING_USER: address of the buffer, any. Else 0
+ * @memfd: DMAWIRE_BACKING_MEMFD: descriptor of the memfd; else 0
  * @reserved2: must be 0
  *
  * Creates a buffer and exports it. The caller owns @out_fd.
  *
- * DMAWIRE_BACKING_PAGES: the memory is taken in blocks as large as the page
- * allocator has at hand, down to single pages, so that a device sees few segments;
- * running out of memory gives ENOMEM and does not wake the OOM killer.
+ * DMAWIRE_BACKING_PAGES: the memory is allocated in the largest blocks that the page
+ * allocator has available, down to single pages, so that a device sees few segments.
+ * If memory runs out CREATE fails with ENOMEM, without invoking the OOM killer.
  *
  * DMAWIRE_BACKING_MEMFD: @memfd is a memfd, of huge pages or not, that is open for
- * reading and sealed with F_SEAL_SHRINK (EPERM), and contains @start and @length,
- * rounded up (EINVAL). Holes are allocated (ENOMEM); they and pages that fallocate(2)
- * has only reserved are zeroed; huge pages must be allocated before, by fallocate(2)
- * for instance (ENOMEM). @flags is 0, @node -1. Unless
- * @direction is DMAWIRE_TO_DEVICE and @fd_flags O_RDONLY, the memfd must be open for
- * writing and not sealed against it (EACCES), and the buffer counts as a writable
- * mapping of the memfd: while it lives F_SEAL_WRITE cannot be added (EBUSY), even if
- * holes have been punched over all of its range. F_SEAL_FUTURE_WRITE can: the dma-buf
- * can then no longer be mapped for writing (mmap(2) fails with EPERM), while mappings
- * that exist, devices and slots may write on. With DMAWIRE_TO_DEVICE and O_RDONLY no
- * device can write to the buffer either: mapping it for that fails with EACCES.
+ * reading, sealed with F_SEAL_SHRINK (EPERM), and long enough for @start and
+ * @length, rounded up (EINVAL). Holes are allocated (ENOMEM); they and pages that
+ * fallocate(2) has only reserved are zeroed; huge pages must be allocated before, by
+ * fallocate(2) for instance (ENOMEM). @flags is 0, @node -1. Unless @direction is
+ * DMAWIRE_TO_DEVICE and @fd_flags O_RDONLY, the memfd must be open for writing and
+ * not sealed against it (EACCES), and the buffer counts as a writable mapping of the
+ * memfd: while it lives F_SEAL_WRITE cannot be added (EBUSY), even if holes have
+ * been punched over all of its range. F_SEAL_FUTURE_WRITE can be added: from then on
+ * the dma-buf cannot be mapped for writing (mmap(2) fails with EPERM), while
+ * existing mappings, devices and slots may continue to write. With DMAWIRE_TO_DEVICE
+ * and O_RDONLY no device can write to the buffer either: mapping it for that fails
+ * with EACCES.
  *
- * The buffer keeps the memfd, which may be closed; it goes on to show the same
- * memory, and so do mappings of the dma-buf, which show the memfd's pages within the
- * range and can be made to show no others: remap_file_pages(2) fails with ENODEV. A
- * hole punched into the memfd takes the memory from the memfd and from mappings, not
- * from the buffer: device and CPU see different memory then. It takes a descriptor of
- * the memfd: MADV_REMOVE on a mapping of the dma-buf fails with EOPNOTSUPP. Of huge
- * pages only whole ones can be mapped (out_granule of struct dmawire_query), but a
- * buffer may be any part of them, and several may share one.
+ * The buffer holds a reference to the memfd, which may be closed, and keeps its
+ * pages. Mappings of the dma-buf show the memfd's pages within the range and cannot
+ * be changed to show others: remap_file_pages(2) fails with ENODEV. Punching a hole
+ * into the memfd removes the memory from the memfd and from mappings, not from the
+ * buffer: device and CPU see different memory then. It takes a descriptor of the
+ * memfd: MADV_REMOVE on a mapping of the dma-buf fails with EOPNOTSUPP. Huge pages
+ * can only be mapped as a whole (out_granule of struct dmawire_query), but a buffer
+ * may be any part of them, and several buffers may share one.
  *
- * DMAWIRE_BACKING_USER: the @length bytes at @start, no more and no less, are pinned
- * as they are; @flags is 0, @node -1. They must be mapped so that they can be read,
- * and, unless @direction is DMAWIRE_TO_DEVICE and @fd_flags O_RDONLY, written;
- * with these two no device can write to the buffer, as with a memfd. Mappings of
- * devices (VM_IO, VM_PFNMAP; of dma-bufs of most other exporters), secret memory,
- * and, to be written, shared mappings of files that are not of tmpfs or hugetlbfs
- * cannot be pinned (EFAULT).
+ * DMAWIRE_BACKING_USER: exactly the @length bytes at @start are pinned, in place;
+ * @flags is 0, @node -1. They must be mapped readable, and, unless @direction is
+ * DMAWIRE_TO_DEVICE and @fd_flags O_RDONLY, writable; with these two no device can
+ * write to the buffer, as with a memfd. Mappings of devices (VM_IO, VM_PFNMAP; of
+ * dma-bufs of most other exporters), secret memory, and, to be written, shared
+ * mappings of files that are not of tmpfs or hugetlbfs cannot be pinned (EFAULT).
  *
- * The process may unmap the memory or map other memory there, and may end: the
- * buffer keeps the pinned pages. A forked child gets a copy of private memory.
- * The dma-buf begins with the byte at @start: offsets count from there. Its first
- * and last page may hold other data, other buffers' too. It cannot be mapped (see
+ * The process may unmap the memory or map other memory there, and may exit: the
+ * buffer keeps the pinned pages. A forked child gets a copy of private memory. The
+ * dma-buf begins with the byte at @start: offsets count from there. Its first and
+ * last page may hold other data, also of other buffers. It cannot be mapped (see
  * enum dmawire_verdict; mmap(2) fails with EOPNOTSUPP). Unless it consists of whole
  * pages only dmawire's own devices can be attached to it, others get EOPNOTSUPP; and
  * a device that is not cache-coherent can be attached for writing only if the buffer
- * begins and ends with a cache line, else EOPNOTSUPP.
+ * begins and ends on a cache line boundary, else EOPNOTSUPP.
  *
  * DMAWIRE_BACKING_CONTIG: the memory is one segment (out_segments of struct
- * dmawire_query), for devices that take no more. Up to the page allocator's largest
- * block (4 MiB where pages are 4 KiB) it is such a block, or ENOMEM. Longer buffers
- * are ranges from which the kernel migrates the pages in use; they count against
- * RLIMIT_MEMLOCK (EDQUOT). They need a kernel that exports this to modules (7.3 does,
- * 6.12 does not), else EOPNOTSUPP. With DMAWIRE_CREATE_CMA the memory is of a CMA
- * area, counts against RLIMIT_MEMLOCK in any length, and @node is -1; without a CMA
- * area, or on a kernel that does not export it to modules (6.12), EOPNOTSUPP.
+ * dmawire_query), for devices without scatter-gather. Up to the page allocator's
+ * largest block (4 MiB where pages are 4 KiB) it is one block of it, or ENOMEM.
+ * Longer buffers are ranges from which the kernel migrates the pages in use; they
+ * count against RLIMIT_MEMLOCK (EDQUOT). They need a kernel that exports this to
+ * modules (7.3 does, 6.12 does not), else EOPNOTSUPP. With DMAWIRE_CREATE_CMA the
+ * memory is of a CMA area, counts against RLIMIT_MEMLOCK at any length, and @node is
+ * -1; without a CMA area, or on a kernel that does not export it to modules (6.12),
+ * EOPNOTSUPP.
  *
  * DMAWIRE_BACKING_COHERENT: memory for the device behind the node, which must do DMA
  * (EOPNOTSUPP). @flags is 0, @node -1. If that device is cache-coherent and reaches
@@ -428,7 +434,7 @@ struct dmawire_create {
  * struct dmawire_query - ioctl(DMAWIRE_IOC_QUERY)
  * @size: sizeof(struct dmawire_query)
  * @flags: must be 0
- * @fd: a dma-buf of ours, created on any dmawire device
+ * @fd: a dma-buf of dmawire, created on any dmawire device
  * @out_backing: enum dmawire_backing
  * @out_direction: enum dmawire_direction
  * @out_node: the NUMA node asked for at creation, or -1
@@ -442,15 +448,15 @@ struct dmawire_create {
  * @out_odirect_write: ... for writing a mapping to a file opened O_DIRECT
  * @out_odirect_read: ... for reading a file opened O_DIRECT into a mapping
  * @out_direct: ... for DMAWIRE_URING_CMD_REGISTER
- * @out_folios: how many undivided blocks of 64 KiB begin in it; the folios of
+ * @out_folios: number of folios of 64 KiB that begin in the buffer; the folios of
  *	DMAWIRE_CREATE_FOLIOS_64K lie at its beginning
- * @out_granule: address, offset and length of a mapping must be multiples of it:
- *	the page size, or that of huge pages. The kernel picks an address that is
- *	only if it is told one (MAP_FIXED). 0 if the dma-buf cannot be mapped
- * @out_offset: how many bytes lie before it in its first page
+ * @out_granule: address, offset and length of a mapping must be multiples of it: the
+ *	page size, or the huge page size. The kernel picks an aligned address only if
+ *	the caller passes one (MAP_FIXED). 0 if the dma-buf cannot be mapped
+ * @out_offset: bytes before the buffer in its first page
  * @out_reserved: 0
- * @out_segments_of: the lengths of its @out_segments: entry i counts segments of at
- *	least 2^i and less than 2^(i + 1) pages. The first also counts parts of
+ * @out_segments_of: histogram of @out_segments by length: entry i counts segments of
+ *	at least 2^i and less than 2^(i + 1) pages. The first also counts parts of
  *	one page, the last all that are longer
  *
  * Returns the layout of a buffer and the uses of it through this descriptor.
@@ -485,9 +491,9 @@ struct dmawire_query {
 
 /*
  * A flag of struct dmawire_attach: fences in both directions, for drivers that share
- * the dma-buf; see CAPTURE above. Only for devices whose driver states a time in which
- * they make progress (EOPNOTSUPP). ENQUEUE then waits for the dma-buf's reservation
- * lock, which any driver that has the dma-buf may hold for a while;
+ * the dma-buf; see CAPTURE above. Only for devices whose driver states a time in
+ * which they make progress (EOPNOTSUPP). ENQUEUE then waits for the dma-buf's
+ * reservation lock, which any driver that has the dma-buf may hold for a while;
  * DMAWIRE_URING_CMD_CAPTURE waits for it in an io_uring worker.
  */
 #define DMAWIRE_ATTACH_FENCES 0x1
@@ -496,13 +502,15 @@ struct dmawire_query {
  * struct dmawire_attach - ioctl(DMAWIRE_IOC_ATTACH)
  * @size: sizeof(struct dmawire_attach)
  * @flags: DMAWIRE_ATTACH_FENCES or 0
- * @fd: a dma-buf of ours, not DMAWIRE_TO_DEVICE
- * @out_index: names the attachment; the smallest number that is free
+ * @fd: a dma-buf of dmawire, not DMAWIRE_TO_DEVICE
+ * @out_index: index of the attachment, for DETACH and ENQUEUE; the smallest free
+ *	number
  *
- * Makes a dma-buf known to the device and maps it in the dma-buf's direction, or
- * both ways where device and CPU do not see the same memory.
- * The device holds the dma-buf; the descriptor may be closed at once. A dma-buf
- * is attached once at a time, so that no two devices write to the same page.
+ * Attaches a dma-buf to the queue and maps it for the device, in the dma-buf's
+ * direction or, where device and CPU do not see the same memory, bidirectionally.
+ * The attachment holds a reference to the dma-buf; the descriptor may be closed at
+ * once. A dma-buf has at most one attachment at a time, so that no two devices write
+ * to the same page.
  *
  * Errors: EINVAL (also: the dma-buf's direction), E2BIG, EFAULT, EBADF, EXDEV,
  * EBUSY, EOPNOTSUPP (also: it does not end with a cache line, it is another
@@ -529,7 +537,7 @@ struct dmawire_attach {
  *
  * Unmaps a dma-buf from the device. Its ranges that are done can still be dequeued.
  *
- * Errors: EINVAL (also: no such index), E2BIG, EFAULT, EBUSY, EACCES.
+ * Errors: EINVAL (also: unknown index), E2BIG, EFAULT, EBUSY, EACCES.
  */
 struct dmawire_detach {
 	__u32 size;
@@ -545,17 +553,17 @@ struct dmawire_detach {
  * struct dmawire_start - ioctl(DMAWIRE_IOC_START)
  * @size: sizeof(struct dmawire_start)
  * @flags: must be 0
- * @rate: frames a second for devices with DMAWIRE_FEATURE_RATE; 0: at the device's own
- *	rate, which for `pattern` is whenever a range is queued
+ * @rate: frames a second for devices with DMAWIRE_FEATURE_RATE; 0: at the device's
+ *	own rate, which for `pattern` is whenever a range is queued
  * @reserved: must be 0
  *
- * Starts the device and its counts anew: the first frame has sequence 0. Ranges
- * may be queued before and after START. Waits for a stop that is in
- * progress. A range queued before whose fence cannot be published completes with EIO.
+ * Starts the device and resets its counts: the first frame has sequence 0. Ranges
+ * may be queued before and after START. Waits for a stop in progress. A range queued
+ * before whose fence cannot be published completes with EIO.
  *
- * Errors: EINVAL (also: a rate too high for the device), E2BIG, EFAULT, EBUSY
- * (also: it is running already), EOPNOTSUPP (also: a device without rate), EACCES, EINTR,
- * ENODEV, ENOMEM, EIO.
+ * Errors: EINVAL (also: a rate too high for the device), E2BIG, EFAULT, EBUSY (also:
+ * it is running already), EOPNOTSUPP (also: a rate for a device without
+ * DMAWIRE_FEATURE_RATE), EACCES, EINTR, ENODEV, ENOMEM, EIO.
  */
 struct dmawire_start {
 	__u32 size;
@@ -572,13 +580,13 @@ struct dmawire_start {
  * @size: sizeof(struct dmawire_stop)
  * @flags: must be 0
  *
- * Stops the device, if it runs, and returns when it accesses no memory any more.
- * Queued ranges that are not filled complete with ECANCELED, or with EIO if the device
- * had failed. A range that another thread queues meanwhile may complete a moment
- * later.
+ * Stops the device, if it is running, and returns when it no longer accesses memory.
+ * Queued ranges that are not filled complete with ECANCELED, or with EIO if the
+ * device had failed. A range that another thread queues meanwhile may complete a
+ * moment later.
  *
- * Errors: EINVAL, E2BIG, EFAULT, EBUSY, EACCES, EINTR, ENODEV, EIO (the device cannot
- * be stopped).
+ * Errors: EINVAL, E2BIG, EFAULT, EBUSY, EACCES, EINTR, ENODEV, EIO (the device
+ * cannot be stopped).
  */
 struct dmawire_stop {
 	__u32 size;
@@ -600,7 +608,7 @@ struct dmawire_stop {
  *
  * Queues a range for one frame.
  *
- * Errors: EINVAL (also: no such index, range outside the dma-buf, not of the
+ * Errors: EINVAL (also: unknown index, range outside the dma-buf, not of the
  * device's alignment, or of more segments than the device supports), E2BIG, EFAULT,
  * EBUSY, EAGAIN, EACCES, ENODEV, EIO; with DMAWIRE_ATTACH_FENCES also ENOMEM, EINTR.
  * Without that flag it does not sleep.
@@ -630,8 +638,8 @@ struct dmawire_enqueue {
  * @out_lost: frames lost between the frame before and this one
  * @out_reserved: 0
  *
- * Returns a range that was queued with ENQUEUE, in the order of completion. Waits for
- * one unless the file is O_NONBLOCK.
+ * Returns a range that was queued with ENQUEUE, in the order of completion. Waits
+ * for one unless the file is O_NONBLOCK.
  *
  * Errors: EINVAL, E2BIG, EFAULT (the range is lost to the caller, not to the
  * system), EAGAIN, EBUSY, EACCES, EINTR (a signal came), ECANCELED (no range is
@@ -683,8 +691,9 @@ struct dmawire_status {
 #define DMAWIRE_IOC_STATUS _IO(DMAWIRE_IOC_MAGIC, 0x09)
 
 /*
- * Flags of struct dmawire_sync, as of DMA_BUF_IOCTL_SYNC: the CPU's access, at least
- * one of the first two; and DMAWIRE_SYNC_END after it.
+ * Flags of struct dmawire_sync, as of DMA_BUF_IOCTL_SYNC: the kind of CPU access, at
+ * least one of the first two; and whether the access begins (without
+ * DMAWIRE_SYNC_END) or has ended.
  */
 #define DMAWIRE_SYNC_READ 0x1
 #define DMAWIRE_SYNC_WRITE 0x2
@@ -695,20 +704,22 @@ struct dmawire_status {
  * struct dmawire_sync - ioctl(DMAWIRE_IOC_SYNC)
  * @size: sizeof(struct dmawire_sync)
  * @flags: DMAWIRE_SYNC_*
- * @fd: a dma-buf of ours, created on any dmawire device
+ * @fd: a dma-buf of dmawire, created on any dmawire device
  * @reserved: must be 0
- * @offset: where the part begins
- * @length: bytes of it; 0 means to the end
+ * @offset: beginning of the part, in bytes
+ * @length: bytes of the part; 0 means to the end
  *
  * DMA_BUF_IOCTL_SYNC for part of a dma-buf, rounded out to whole pages: for every
  * importer that has it mapped, it syncs the caches and bounce buffers of that part
- * only. For cache-coherent devices without bounce buffers it costs next to nothing.
- * Devices that capture (ATTACH) are left out, as by DMA_BUF_IOCTL_SYNC.
+ * only. The cost is proportional to the part where devices and CPU do not see the
+ * same memory; elsewhere it is close to zero. Devices that capture (ATTACH) are
+ * skipped, as by DMA_BUF_IOCTL_SYNC.
  *
  * Unlike that ioctl it does not wait for fences: they are of the whole dma-buf, and
- * other parts of it may be queued. Ranges that were dequeued need neither ioctl.
+ * other parts of it may be queued. Ranges that were queued and have completed
+ * (DEQUEUE) need neither ioctl.
  *
- * Errors: EINVAL (also: no such part), E2BIG, EFAULT, EBADF, EXDEV, EACCES.
+ * Errors: EINVAL (also: part outside the buffer), E2BIG, EFAULT, EBADF, EXDEV, EACCES.
  */
 struct dmawire_sync {
 	__u32 size;
@@ -728,13 +739,13 @@ struct dmawire_sync {
  * @magic: DMAWIRE_FRAME_MAGIC
  * @length: bytes of the frame, this header included
  * @sequence: number of the frame since the start
- * @timestamp: when it was made, CLOCK_MONOTONIC, nanoseconds
+ * @timestamp: when the frame was made, CLOCK_MONOTONIC, nanoseconds
  * @checked: bytes from the beginning of the frame that @checksum covers; at
  *	least the header
  * @reserved: 0
- * @checksum: XXH64 with seed 0 of these bytes, with this field 0
+ * @checksum: XXH64 with seed 0 of the @checked bytes, computed with this field 0
  *
- * In the byte order of the machine that made it.
+ * In the byte order of the machine that made the frame.
  */
 struct dmawire_frame_header {
 	__u32 magic;
@@ -753,40 +764,41 @@ struct dmawire_frame_header {
  *
  * An IORING_OP_URING_CMD on an open /dev/dmawireN, with the command in 'cmd_op'
  * and the address of its struct in 'addr'; all other fields of the SQE that the
- * operation does not define, 'cmd' among them, must be 0 (EINVAL). The struct follows
- * the rules above and is read before io_uring_enter() returns, unless IOSQE_ASYNC, a
- * link, a drain or DMAWIRE_ATTACH_FENCES delays the request: then it must stay until
- * the completion. The result is 0 or
- * a negative error of the list above, or one of these:
+ * operation does not define, 'cmd' among them, must be 0 (EINVAL). The struct
+ * follows the rules above and is read before io_uring_enter() returns, unless
+ * IOSQE_ASYNC, a link, a drain or DMAWIRE_ATTACH_FENCES delays the request: then it
+ * must stay until the completion. The result is 0 or a negative error of the list
+ * above, or one of these:
  *
- *   EBUSY       the slot holds a buffer already; to unregister: it holds one that
+ *   EBUSY       the slot holds a buffer already; UNREGISTER: it holds a buffer that
  *               was registered by address
  *   EFBIG       the range is 4 GiB or more, which one slot cannot hold
  *   EOPNOTSUPP  this kernel cannot take buffers from a driver into an io_uring's
  *               table (since Linux 7.3), the command is unknown, or the memory has
  *               no pages (DMAWIRE_NO_PAGES)
  *
- * io_uring itself returns ENOMEM if it has no memory for a request, with any command.
+ * io_uring itself returns ENOMEM if it cannot allocate a request, for any command.
  */
 
 /**
  * struct dmawire_uring_register - DMAWIRE_URING_CMD_REGISTER
  * @size: sizeof(struct dmawire_uring_register)
  * @flags: must be 0
- * @fd: a dma-buf of ours
+ * @fd: a dma-buf of dmawire
  * @slot: index into the ring's table of fixed buffers, which must exist (sparse,
  *	io_uring_register_buffers_sparse()) and be empty there
  * @offset: beginning of the range, in bytes, a multiple of the page size
  * @length: bytes of the range, a multiple of the page size unless it reaches to the
  *	end; 0 means to the end
  *
- * Makes a range of a dma-buf a fixed buffer of the ring that the request was submitted
- * to: no mapping, no pinning, no charge to RLIMIT_MEMLOCK. Requests address it from 0.
- * With a read-only descriptor it can be sent and written to files, not read into.
+ * Makes a range of a dma-buf a fixed buffer of the ring that the request was
+ * submitted to: no mapping, no pinning, no charge to RLIMIT_MEMLOCK. Requests
+ * address it from 0. With a read-only descriptor it can be sent and written to
+ * files, not read into.
  *
  * The slot holds a reference to the dma-buf until the slot is emptied (by
- * DMAWIRE_URING_CMD_UNREGISTER, IORING_REGISTER_BUFFERS_UPDATE or the end of the ring)
- * and the last request that uses it, including its notification, is done. The
+ * DMAWIRE_URING_CMD_UNREGISTER, IORING_REGISTER_BUFFERS_UPDATE or the end of the
+ * ring) and the last request that uses it, including its notification, is done. The
  * descriptor may be closed at once.
  *
  * One dma-buf may be in many slots and many rings.
@@ -816,7 +828,8 @@ struct dmawire_uring_register {
  * Empties a slot. Requests in flight continue and keep the buffer until they are
  * done; the slot can be filled again at once.
  *
- * Errors: EINVAL (also: slot out of range or empty), E2BIG, EFAULT, EBUSY, EOPNOTSUPP.
+ * Errors: EINVAL (also: slot out of range or empty), E2BIG, EFAULT, EBUSY,
+ * EOPNOTSUPP.
  */
 struct dmawire_uring_unregister {
 	__u32 size;
@@ -840,18 +853,19 @@ struct dmawire_uring_unregister {
  * @out_lost: as in struct dmawire_dequeue
  * @out_reserved: 0
  *
- * Hands a range to the device and completes when it is filled: giving is the
- * submission, taking the completion. The result is the length of the frame, or a
- * negative error of ENQUEUE or DEQUEUE. The struct must stay until the completion; its
- * out_* fields are written before it is posted, if the result is not negative
- * and the process still has its memory.
+ * Queues a range and completes when it is filled: submission is ENQUEUE, completion
+ * is DEQUEUE. The result is the length of the frame, or a negative error of ENQUEUE
+ * or DEQUEUE. The struct must stay valid until the completion; its out_* fields are
+ * written before the CQE is posted, if the result is not negative and the process
+ * still has its memory.
  *
  * io_uring cancels a request when its ring or its process ends, or the process calls
- * execve(2). It completes with ECANCELED, and no other does. A range that the device
- * has by then stays the device's (to queue it again: EBUSY) until the device is done with
- * it or stopped, and its frame is counted as canceled. The device goes on until STOP,
- * or the last close of the file that owns it. A single request cannot be canceled
- * (IORING_OP_ASYNC_CANCEL): io_uring has no way to ask.
+ * execve(2). The request completes with ECANCELED, and no other does. A range that
+ * the device has by then stays the device's (queueing it again: EBUSY) until the
+ * device has completed it or is stopped, and its frame is counted as canceled. The
+ * device runs on until STOP, or the last close of the file that owns the queue. A
+ * single request cannot be canceled (IORING_OP_ASYNC_CANCEL): io_uring has no way to
+ * ask.
  */
 struct dmawire_uring_capture {
 	__u32 size;
