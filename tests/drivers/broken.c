@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A driver for tests: a bus master made of software, which writes where it was
- * told to through the DMA address, and which breaks one rule of
- * <dmawire/device.h> if told so.
+ * A driver for tests: a software bus master that writes through the DMA address of
+ * each transfer, and that breaks one rule of <dmawire/device.h> if configured to.
  */
 #include <linux/cleanup.h>
 #include <linux/delay.h>
@@ -30,7 +29,7 @@
 /* From a transfer to its frame. */
 #define BROKEN_PERIOD msecs_to_jiffies(10)
 
-/* How late is what comes too late. */
+/* Delay of a completion that comes too late. */
 #define BROKEN_LATE_MS 30
 
 enum broken_fault {
@@ -197,7 +196,7 @@ static int broken_start(struct dmawire_device *device, u32 rate)
 	return broken_fault == BROKEN_REFUSES_START ? -EIO : 0;
 }
 
-/* Forgets what it has, unless it will be late with it. */
+/* Drops all queued transfers, unless the fault is to complete them after stop. */
 static void broken_stop(struct dmawire_device *device)
 {
 	WARN(broken_fault == BROKEN_REFUSES_START, "stopped without a start\n");
@@ -281,8 +280,8 @@ module_param_cb(registered, &broken_registered_ops, NULL, 0200);
 MODULE_PARM_DESC(registered, "whether there is a device; once loaded there is");
 
 /*
- * What the PM core does with the node when the machine is suspended. To suspend a
- * guest of QEMU's would end its consoles.
+ * Calls the PM core's suspend callback for the node. Suspending a whole QEMU guest
+ * would end its consoles.
  */
 static int broken_set_suspended(const char *value,
 				const struct kernel_param *param)
@@ -292,7 +291,7 @@ static int broken_set_suspended(const char *value,
 
 	if (!node)
 		return -ENODEV;
-	/* A kernel that cannot suspend has none. */
+	/* A kernel without suspend has no class->pm. */
 	ret = node->class->pm ? node->class->pm->suspend(node) : -EOPNOTSUPP;
 	put_device(node);
 	return ret;

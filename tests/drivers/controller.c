@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A DMA controller for tests, made of software and driven through dmaengine: one
- * channel that copies memory, or reads from a peripheral of its own, and that fails
- * as it is told to.
+ * A software DMA controller for tests, driven through dmaengine: one channel that
+ * copies memory, or reads from a peripheral of its own, and that fails as
+ * configured.
  *
  * The peripheral is a platform device for dmawire_dmaengine. All bytes of its n-th
  * packet are n, counted from 1. As with a stream that marks its ends, a packet ends
@@ -69,7 +69,7 @@ module_param(prepare_ms, uint, 0644);
 MODULE_PARM_DESC(prepare_ms, "how long preparing a copy sleeps");
 
 /**
- * struct controller_segment - what a descriptor writes in one piece
+ * struct controller_segment - one contiguous write of a descriptor
  * @to: where
  * @from: where from, unless the peripheral sends
  * @length: bytes
@@ -82,11 +82,11 @@ struct controller_segment {
 
 /**
  * struct controller_descriptor - a transaction
- * @tx: what the client sees
+ * @tx: the client's view
  * @node: in a list of the controller's
  * @direction: DMA_MEM_TO_MEM or DMA_DEV_TO_MEM
  * @nr: number of segments
- * @segments: what is written
+ * @segments: to be written, in order
  */
 struct controller_descriptor {
 	struct dma_async_tx_descriptor tx;
@@ -106,7 +106,7 @@ struct controller_descriptor {
  * @issued: descriptors in flight, hanging ones included
  * @preparing: a copy is being prepared
  * @packets: that the peripheral has sent
- * @tasklet: does what is issued
+ * @tasklet: executes issued descriptors
  */
 struct controller {
 	struct dma_device device;
@@ -299,7 +299,10 @@ static void controller_free(struct list_head *descriptors)
 	INIT_LIST_HEAD(descriptors);
 }
 
-/* What was prepared alone stays, as it does with drivers that keep no list of it. */
+/*
+ * Prepared descriptors that are not submitted stay, as in drivers that keep no list
+ * of them.
+ */
 static int controller_terminate_all(struct dma_chan *chan)
 {
 	if (terminate_error)

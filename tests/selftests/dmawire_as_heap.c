@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * For LD_PRELOAD: a program that allocates from a dma-heap allocates from dmawire, if /dev/dma_heap/NAME leads to
- * /dev/dmawireN. One request is put into other words, DMA_HEAP_IOCTL_ALLOC into DMAWIRE_IOC_CREATE, field by field and
- * unchecked, so that it is the module that takes or refuses what is in them. All else is untouched: every call on the dma-buf
- * is the program's own.
+ * /dev/dmawireN. One request is translated, DMA_HEAP_IOCTL_ALLOC into DMAWIRE_IOC_CREATE, field by field and unchecked, so that
+ * the module accepts or refuses the values. Everything else is untouched: every call on the dma-buf is the program's own.
  */
 #include <dlfcn.h>
 #include <errno.h>

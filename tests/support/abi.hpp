@@ -33,13 +33,13 @@ dmawire_create contig_request(uint64_t length, uint32_t flags = 0);
 UniqueFd create_buffer(int device, uint64_t length, uint32_t fd_flags = O_RDWR | O_CLOEXEC,
                        uint32_t flags = 0);
 
-/// What CREATE's flags can make of a buffer's memory, for tests that hold for all of them.
+/// The layouts of memory that CREATE's flags select, for tests that hold for all of them.
 inline constexpr uint32_t layouts[] = {0, DMAWIRE_CREATE_FOLIOS_64K};
 inline const auto layout_name = [](const auto& instance) {
   return std::string(instance.param == 0 ? "Mixed" : "Folios");
 };
 
-/// What CREATE answers for @p length: its errno, or 0 and the buffer is gone again.
+/// CREATE for @p length: its errno, or 0. The buffer is released again.
 int try_create(int device, uint64_t length, uint32_t flags = 0);
 
 dmawire_info info(int device);
@@ -48,7 +48,7 @@ dmawire_query query(int dmabuf);
 /// The same from a fresh descriptor, which is closed again.
 dmawire_info module_info();
 
-/// What the module says of the path `direct`; on a kernel without it the path must be refused.
+/// Whether the module supports the path `direct`; on a kernel without it the path must be refused.
 bool has_direct();
 
 /// DMA_BUF_IOCTL_SYNC: its errno, or 0.

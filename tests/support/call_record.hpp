@@ -17,7 +17,7 @@ class CallRecord {
   CallRecord(const CallRecord&) = delete;
   CallRecord& operator=(const CallRecord&) = delete;
 
-  /// Whether the kernel has such a function and lets it be probed.
+  /// Whether the kernel has the function and allows a probe on it.
   [[nodiscard]] bool works() const { return works_; }
   /// The arguments of each call since this was made, in order.
   [[nodiscard]] std::vector<std::vector<uint64_t>> calls() const;

@@ -48,7 +48,8 @@ class CaptureQueue {
     *taken = {.size = sizeof(*taken)};
     return call(device_, DMAWIRE_IOC_DEQUEUE, taken);
   }
-  /// One that must come. What a ring that was closed before leaves to do interrupts a wait.
+  /// The next completion, which must come. Task work left by a ring that was closed before
+  /// interrupts a wait.
   [[nodiscard]] dmawire_dequeue dequeue() const {
     dmawire_dequeue taken;
     int error = EINTR;

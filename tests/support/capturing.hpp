@@ -30,10 +30,10 @@ class DriverModule {
   std::string name_;
 };
 
-/// N of the /dev/dmawireN that a driver has made, by the name that INFO tells; or nothing.
+/// N of the /dev/dmawireN of a driver, by the name that INFO returns; nullopt if it has no node.
 std::optional<int> number_of_driver(const std::string& name);
 
-/// That node; an invalid one if there is none.
+/// That node; an invalid descriptor if it does not exist.
 UniqueFd open_driver(const std::string& name);
 
 /// A buffer that a device captures into, spoken raw.
@@ -46,9 +46,9 @@ class Capturing {
   int start() { return queue_.start(); }
   int stop() { return queue_.stop(); }
   int detach() { return queue_.detach(index_); }
-  /// Waits some seconds for what comes back; its errno, or 0.
+  /// Waits some seconds for a completion; its errno, or 0.
   int dequeue(dmawire_dequeue& taken);
-  /// The same; a test failure if nothing can be taken.
+  /// The same; a test failure if nothing can be dequeued.
   dmawire_dequeue dequeue();
   [[nodiscard]] dmawire_status status() const { return queue_.status(); }
   /// The events of poll(2) within @p milliseconds.
@@ -67,11 +67,11 @@ class Capturing {
   uint32_t index_ = 0;
 };
 
-/// What is wrong with a frame that has a header, or nothing.
+/// Describes a defect of a frame that has a header; empty if it has no defect.
 std::string frame_fault(std::span<const uint8_t> frame, uint64_t sequence);
 
-/// What many capture programs have: frames one behind the other in memory of their own, of a length
-/// that nobody rounded. Each is made a buffer; the device fills all of them, `rounds` times.
+/// The memory of a typical capture program: frames one behind the other in memory of its own, of a
+/// length that is not rounded. Each is made a buffer; the device fills all of them, `rounds` times.
 void expect_a_ring_of_frames_is_filled(int device, uint8_t* first, size_t frame, size_t count,
                                        unsigned rounds);
 

@@ -27,7 +27,7 @@ struct CardsConnection {
       near = connect_stream({"192.0.2.2", std::to_string(local_port(listener.get()))});
     }
     far = accept_stream(listener.get());
-    // For tests of what becomes of data whose socket is closed.
+    // For tests of data that is in flight when its socket is closed.
     if (const std::error_code error = set_abortive_close(near.get(), false)) {
       throw std::system_error(error);
     }

@@ -19,7 +19,7 @@ class EduCard {
   [[nodiscard]] bool bind() const { return tell_driver("bind"); }
   [[nodiscard]] bool unbind() const { return tell_driver("unbind"); }
 
-  /// What the kernel's command line has for modprobe.
+  /// The driver's parameters for modprobe on the kernel's command line.
   static std::string driver_parameters();
 
  private:

@@ -6,8 +6,8 @@
 
 namespace dmawire::test {
 
-/// Waits until @p condition is true; false if it is not within a minute. For what comes about in
-/// the background: that takes milliseconds, or seconds in a guest that waits for its host.
+/// Waits until @p condition is true; false if it is not within a minute. For work in the
+/// background, which takes milliseconds, or seconds in a guest that waits for its host.
 template <typename Condition>
 [[nodiscard]] bool eventually(const Condition& condition) {
   using namespace std::chrono_literals;

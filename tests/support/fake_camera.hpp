@@ -26,9 +26,9 @@
 
 namespace dmawire::test {
 
-/// A camera of V4L2's in user space: it answers the library's ioctls, and its node is an eventfd,
-/// which can be polled. It fills memfds, which it also answers those with who ask for dma-bufs. One
-/// at a time.
+/// A V4L2 camera in user space: it answers the library's ioctls, and its node is an eventfd, which
+/// can be polled. It fills memfds; requests for dma-bufs are answered with memfds, too. One at a
+/// time.
 class FakeCamera {
  public:
   static constexpr std::uint32_t width = 40;
@@ -55,8 +55,8 @@ class FakeCamera {
     std::uint32_t sequence = 0;
     std::uint32_t data_offset = 0;          ///< of the frames to come
     unsigned damaged = 0;                   ///< the next frames
-    bool wants_one_piece = false;           ///< it takes none but contiguous buffers
-    unsigned by_chance = 0;                 ///< the next buffers are, whatever their backing
+    bool wants_one_piece = false;           ///< it accepts only contiguous buffers
+    unsigned by_chance = 0;                 ///< the next buffers are contiguous, with any backing
     std::map<unsigned long, int> refusals;  ///< the error of every ioctl of this number
 
     int node = -1;  ///< as it was seen last
@@ -69,14 +69,14 @@ class FakeCamera {
     std::vector<int> contiguous;       ///< dma-bufs that are
     std::deque<std::uint32_t> queued;
     std::deque<v4l2_buffer> done;
-    std::map<std::uint32_t, v4l2_plane> planes;  ///< of those, by buffer
+    std::map<std::uint32_t, v4l2_plane> planes;  ///< of the completed buffers, by index
   };
   static State& state() {
     static State the_state;
     return the_state;
   }
 
-  /// Makes frames: their bytes are their number. Those that there is no room for are lost.
+  /// Makes frames: their bytes are their number. Frames without a queued buffer are lost.
   static void make(unsigned frames) {
     State& now = state();
     for (; frames > 0; --frames, ++now.sequence) {

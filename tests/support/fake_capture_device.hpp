@@ -25,7 +25,7 @@ namespace dmawire::test {
 
 /// A /dev/dmawireN with a device that captures, in user space: it answers the library's ioctls and,
 /// whenever the library enters an io_uring, takes the captures out of the submission queue and
-/// completes those that there are frames for. Its dma-bufs are memfds. One at a time.
+/// completes them as far as there are frames. Its dma-bufs are memfds. One at a time.
 class FakeCaptureDevice {
  public:
   FakeCaptureDevice() {
@@ -50,7 +50,7 @@ class FakeCaptureDevice {
     state().lost = frames;
     state().sequence += frames;
   }
-  /// The next `count` captures come back with an error instead; those that are with it, too.
+  /// The next `count` captures complete with an error, queued ones included.
   static void fail(int code, std::uint64_t count) {
     state().failure = code;
     state().failures = count;
@@ -152,7 +152,7 @@ class FakeCaptureDevice {
   template <typename Enter>
   static int enter(io_uring* ring, Enter real) {
     take_captures(ring);
-    ::io_uring_submit(ring);  // which makes room for those that complete
+    ::io_uring_submit(ring);  // makes room in the submission queue for captures that complete
     complete_captures(ring);
     const int status = real();
     put_results(ring);

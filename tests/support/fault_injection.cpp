@@ -63,7 +63,7 @@ void FaultInjection::arm(unsigned nth) {
 }
 
 bool FaultInjection::disarm() {
-  // To read what is left is a copy that can be made to fail, and so is to write the zero.
+  // Reading the remaining count and writing the zero are copies that can be made to fail, too.
   char left[16] = {};
   const ssize_t length = ::pread(nth_.get(), left, sizeof(left) - 1, 0);
   const bool was_read = length > 0;

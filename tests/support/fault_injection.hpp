@@ -11,8 +11,8 @@
 namespace dmawire::test {
 
 /// Makes the kernel's slab allocations, page allocations and copies from and to user memory fail,
-/// one at a time and for the calling thread only. While it lives every such place counts, whatever
-/// its flags are.
+/// one at a time and for the calling thread only. While it lives all of these places count, with
+/// any GFP flags.
 class FaultInjection {
  public:
   FaultInjection();

@@ -27,9 +27,9 @@ class HugePages {
   HugePages(const HugePages&) = delete;
   HugePages& operator=(const HugePages&) = delete;
 
-  /// Whether there are so many. Those of 1 GiB usually have to be asked for at boot.
+  /// Whether there are enough. Pages of 1 GiB usually have to be reserved at boot.
   [[nodiscard]] bool available() const { return available_; }
-  /// How many of this size are promised to somebody and not in use yet.
+  /// How many of this size are reserved and not in use yet.
   [[nodiscard]] unsigned long reserved() const;
 
  private:
@@ -44,12 +44,12 @@ UniqueFd make_memfd(uint64_t length, size_t page = kPage);
 dmawire_create memfd_request(int memfd, uint64_t start, uint64_t length);
 dmawire_create user_request(const void* data, uint64_t length);
 
-/// What CREATE makes of it; a test failure and an empty UniqueFd if it refuses.
+/// CREATE with this request; a test failure and an empty UniqueFd if it refuses.
 UniqueFd create(int device, const dmawire_create& request);
-/// CREATE's errno, or 0 and the buffer is gone again.
+/// CREATE's errno, or 0. The buffer is released again.
 int create_error(int device, const dmawire_create& request);
 
-/// A mapping whose address is a multiple of something.
+/// A mapping at an address that is a multiple of `alignment`.
 class AlignedMapping {
  public:
   AlignedMapping(int fd, size_t length, size_t alignment, off_t offset = 0,
@@ -64,7 +64,7 @@ class AlignedMapping {
   int error_ = 0;
 };
 
-/// Memory that nobody has given a name.
+/// Anonymous memory.
 class Anonymous {
  public:
   explicit Anonymous(size_t length)
@@ -77,12 +77,12 @@ class Anonymous {
   Mapped mapping_;
 };
 
-/// What a buffer holds from `offset` on, read out through a slot of a ring: no mapping is needed.
-/// Empty if the kernel takes no dma-bufs into a ring's table.
+/// The contents of a buffer from `offset` on, read out through a slot of a ring: no mapping is
+/// needed. Empty if the kernel takes no dma-bufs into a ring's table.
 std::string read_through_slot(int device, int dmabuf, size_t length, uint64_t offset = 0);
 
-/// Runs `body` in a child that has no rights but those of its descriptors and may lock so many
-/// bytes; what it returns, or 100 if the rights did not go.
+/// Runs `body` in a child that has no rights except its descriptors and may lock `may_lock` bytes;
+/// its return value, or 100 if the rights could not be dropped.
 int without_rights(size_t may_lock, const std::function<int()>& body);
 
 }  // namespace dmawire::test

@@ -43,7 +43,7 @@ std::string describe_threads(const fs::path& process) {
   return text;
 }
 
-/// Not by way of Process, which may be what is being described.
+/// Without Process, which may be the process described.
 std::string output_of(const std::string& command) {
   std::string text;
   const std::unique_ptr<FILE, int (*)(FILE*)> pipe{
@@ -57,7 +57,7 @@ std::string output_of(const std::string& command) {
 
 std::string describe_sockets(const fs::path& process) {
   const std::string list = "ss --tcp --all --numeric --options --extended --info --memory";
-  output_of("modprobe -q tcp_diag");  // what ss asks, where the kernel does not load it itself
+  output_of("modprobe -q tcp_diag");  // ss needs it, and not every kernel loads it on demand
   std::string text = "\n/proc/PID/net/tcp:\n" + contents(process / "net/tcp");
   std::error_code ignored;
   for (const auto& name : fs::directory_iterator{"/run/netns", ignored}) {

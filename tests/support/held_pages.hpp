@@ -18,7 +18,7 @@
 
 namespace dmawire::test {
 
-/// Pages out of a mapping that somebody else holds on to: they are in pipes.
+/// Pages of a mapping with references held by pipes.
 class HeldPages {
  public:
   /// The first page of each @p stride bytes of @p mapping.

@@ -19,18 +19,18 @@
 
 namespace dmawire::test {
 
-/// A call and what stands around it. Only `call` runs while something is to fail, so it does one
-/// thing and takes no memory of its own.
+/// A call with its preparation and its checks. Only `call` runs while faults are injected, so it
+/// does one thing and allocates nothing of its own.
 struct Attempt {
   std::function<void()> prepare;
   std::function<int()> call;        ///< its errno, or 0
-  std::function<void(int)> settle;  ///< checks what that left behind, and takes it away
+  std::function<void(int)> settle;  ///< checks the resulting state, and releases it
 };
 
 inline void nothing() {}
 
 /// Every failure of a call, systematically: it is repeated with its first, second, third ...
-/// allocation or copy failing, until there is none left to fail.
+/// allocation or copy failing, until no failing point is left.
 class Inject : public testing::Test {
  protected:
   void SetUp() override {
@@ -43,10 +43,10 @@ class Inject : public testing::Test {
   /// Every failure of @p attempt must be one of @p errors and leave nothing behind.
   void sweep(const std::string& name, std::initializer_list<int> errors, const Attempt& attempt) {
     const ResourceSnapshot before = ResourceSnapshot::now();
-    expect_works(attempt);  // and makes the kernel allocate what it does only once
+    expect_works(attempt);  // and makes the kernel do its one-time allocations
     ASSERT_EQ(before.settled(), before);
     unsigned points = 0;
-    // What the slabs and the CPUs have in stock differs from time to time, and so do the places.
+    // The stock of slabs and per-CPU lists varies between runs, and so do the points that allocate.
     for (unsigned nth = 1, missed = 0; missed < 3; ++nth) {
       SCOPED_TRACE(name + ", failing number " + std::to_string(nth));
       ASSERT_LT(nth, kMostPoints);

@@ -12,7 +12,7 @@
 
 namespace dmawire::test {
 
-/// What the kernel says from now on.
+/// The kernel's messages from now on.
 class KernelLog {
  public:
   KernelLog() { lseek(log_.get(), 0, SEEK_END); }

@@ -12,8 +12,8 @@ inline constexpr const char* copies_payload = "skb_copy_ubufs";
 /// And this one sums up a packet's payload where the network card does not.
 inline constexpr const char* sums_payload = "skb_checksum_help";
 
-/// Counts how often the kernel calls one of its functions, without asking whoever uses it: a
-/// kprobe. System-wide.
+/// Counts calls of a kernel function with a kprobe, independent of any caller's own statistics.
+/// System-wide.
 class KprobeCounter {
  public:
   explicit KprobeCounter(std::string function);

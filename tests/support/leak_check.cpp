@@ -29,8 +29,8 @@ bool contains(std::string_view line, std::string_view word) {
   return line.find(word) != line.npos;
 }
 
-/// Knows the lines of one complaint that is not about us. A thread of vivid's reckons how long to
-/// sleep; if it is kept from its CPU for longer the time is negative, which the kernel tells with a
+/// Recognizes the lines of one complaint that is not about dmawire. A thread of vivid's computes
+/// its sleep; if it is delayed for longer than that, the time is negative, and the kernel prints a
 /// trace (vivid_thread_vid_cap(), Linux 7.3, in a guest that has less than a CPU).
 class LateVivid {
  public:
@@ -47,7 +47,7 @@ class LateVivid {
   }
 
  private:
-  bool is_late_ = false;  ///< the line before said that somebody is
+  bool is_late_ = false;  ///< the previous line reported a wrong timeout
   bool says_ = false;
 };
 
@@ -57,7 +57,7 @@ void expect_free_memory(uint64_t before, const std::string& user) {
   // Slabs and page tables come and go, and each of the two cards has 256 receive buffers that are
   // cut from pieces of 32 KiB: a piece is held by the last of its cuts, 8 MiB by a card at most.
   // KASAN keeps objects that sum up to a 32nd of the memory from being used again, and with them
-  // whatever else is on their pages.
+  // all other objects on their pages.
   const uint64_t tolerance = 40 * kMiB + (is_debug_kernel() ? meminfo("MemTotal") / 32 : 0);
   uint64_t after = free_memory();
   if (after + tolerance < before && is_debug_kernel()) {
@@ -99,7 +99,7 @@ std::string LeakCheck::new_complaints() {
   for (;;) {
     ssize_t length = read(kernel_log_.get(), record.data(), record.size());
     if (length < 0 && (errno == EPIPE || errno == EINTR))
-      continue;  // EPIPE: overwritten, goes on with what is there
+      continue;  // EPIPE: overwritten, continue with the records still there
     if (length <= 0)
       return complains ? said : "";
     std::string_view line(record.data(), static_cast<size_t>(length));

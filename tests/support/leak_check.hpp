@@ -27,7 +27,7 @@ class LeakCheck : public testing::EmptyTestEventListener {
   void OnTestSuiteEnd(const testing::TestSuite& suite) override;
 
  private:
-  /// All that the kernel said since the test began, if a part of it is a complaint.
+  /// The kernel's messages since the test began, if any of them is a complaint.
   std::string new_complaints();
 
   UniqueFd kernel_log_;

@@ -27,7 +27,7 @@ inline bool send_fd(int socket, int fd) {
   return sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == 1;
 }
 
-/// The next descriptor that comes through a Unix socket, or -1 when none can come any more.
+/// The next descriptor that comes through a Unix socket, or -1 at its end.
 inline int receive_fd(int socket) {
   char byte = 0;
   iovec data = {&byte, 1};

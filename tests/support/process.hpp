@@ -11,13 +11,13 @@
 
 namespace dmawire::test {
 
-/// A program that a test started. What it writes is kept; it is killed at the end if it still runs.
+/// A program that a test started. Its output is kept; it is killed at the end if it still runs.
 class Process {
  public:
   struct Options {
     std::string netns = {};  ///< a network namespace as `ip netns` names them, or the current one
     int input = -1;          ///< its standard input, or /dev/null
-    uid_t user = 0;          ///< who runs it, if not root
+    uid_t user = 0;          ///< its user, root by default
     /// RLIMIT_MEMLOCK in bytes, if not the one in force.
     long locked_memory_limit = -1;
   };

@@ -11,7 +11,7 @@
 
 namespace dmawire::test {
 
-/// src's card is down until plug(), which gives it back what ci/vm promises.
+/// src's card is down until plug(), which restores the configuration that ci/vm documents.
 class PulledCable {
  public:
   PulledCable() { expect_runs({"ip", "link", "set", "eth0", "down"}); }

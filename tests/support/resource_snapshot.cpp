@@ -26,7 +26,7 @@ ResourceSnapshot ResourceSnapshot::now() {
 
 ResourceSnapshot ResourceSnapshot::settled() const {
   ResourceSnapshot resource_snapshot;
-  // Whether it does is for the caller to say.
+  // The caller checks whether they became equal.
   (void)eventually([&] {
     resource_snapshot = now();
     return resource_snapshot == *this;

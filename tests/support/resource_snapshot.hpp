@@ -8,7 +8,7 @@
 
 namespace dmawire::test {
 
-/// What is held that somebody could have forgotten to give back.
+/// Counts of resources that a leak would leave behind.
 struct ResourceSnapshot {
   std::uint64_t buffers = 0;
   std::uint64_t bytes = 0;
@@ -16,8 +16,8 @@ struct ResourceSnapshot {
   std::string references;       ///< on the module
 
   static ResourceSnapshot now();
-  /// The resource_snapshot as soon as they are these, or what they still are after a minute: rings
-  /// are taken down, and files of other processes closed, in the background.
+  /// The snapshot as soon as it equals this one, or as it is after a minute: rings are taken down,
+  /// and files of other processes closed, in the background.
   [[nodiscard]] ResourceSnapshot settled() const;
 
   bool operator==(const ResourceSnapshot&) const = default;

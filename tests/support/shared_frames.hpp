@@ -21,7 +21,7 @@
 #include <dmawire/share_server.hpp>
 #include <dmawire/unique_fd.hpp>
 
-/// Frames that are lent by this process: what tests play owner and client with.
+/// Frames lent by this process, for tests that play owner and client.
 namespace dmawire::test {
 
 /// Two ends of a connection as share.h wants it.
@@ -36,7 +36,7 @@ struct PacketPair {
   UniqueFd client;
 };
 
-/// Memory that needs no module, which clients take only if they are told to.
+/// Memory that needs no module; clients accept it only with an option.
 inline FramePool sealed_pool(std::uint32_t frames, std::size_t length) {
   constexpr std::uint32_t in_each = 8;
   std::vector<Buffer> buffers;

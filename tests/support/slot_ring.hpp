@@ -25,7 +25,7 @@ class SlotRing {
   SlotRing& operator=(const SlotRing&) = delete;
 
   [[nodiscard]] io_uring* get() noexcept { return &ring_; }
-  /// Takes the ring down, whatever is in flight.
+  /// Takes the ring down, with requests in flight or not.
   void end() {
     if (ring_.ring_fd >= 0) {
       io_uring_queue_exit(&ring_);

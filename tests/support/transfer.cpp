@@ -21,7 +21,7 @@ std::string program() {
 #endif
 }
 
-/// What the cards of a process's network namespace have received.
+/// Bytes received by the cards of a process's network namespace.
 std::uint64_t bytes_that_came(pid_t pid) {
   std::ifstream file{"/proc/" + std::to_string(pid) + "/net/dev"};
   std::uint64_t sum = 0;

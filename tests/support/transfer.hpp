@@ -49,21 +49,21 @@ class Stream {
 
   nlohmann::json sent;
   nlohmann::json received;  ///< if the receiver succeeded
-  std::string complaint;    ///< what the sender said
+  std::string complaint;    ///< the sender's error output
 
  private:
   Receiver receiver_;
   Process sender_;
 };
 
-/// What came of a transfer: both ends' exit statuses and, of an end that succeeded, its report.
+/// The result of a transfer: both ends' exit statuses and, of an end that succeeded, its report.
 struct Outcome {
   Process::Result sender;
   Process::Result receiver;
   nlohmann::json sent;
   nlohmann::json received;
 
-  /// Both succeeded, and what came is what was sent.
+  /// Both succeeded, and the received bytes equal the sent ones.
   [[nodiscard]] bool verified() const;
   [[nodiscard]] std::string complaints() const { return sender.err + receiver.err; }
 };
@@ -75,10 +75,10 @@ struct Wire {
   std::string host = "127.0.0.1";
 };
 
-/// Sends what `options` say from one `uring_app` to another, hashes at both ends.
+/// Sends the data of `options` from one `uring_app` to another, hashes at both ends.
 Outcome transfer(const Wire& wire, const Words& options, int input = -1);
 
-/// What `info` says about the way to a host, from src.
+/// The route to a host as `info` reports it, from src.
 nlohmann::json route_to(const std::string& host);
 
 }  // namespace dmawire::test

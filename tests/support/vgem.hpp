@@ -16,8 +16,8 @@
 
 namespace dmawire::test {
 
-/// The kernel's virtual GEM driver: a device that any dma-buf can be attached to. False if there is
-/// none.
+/// The kernel's virtual GEM driver: a device that any dma-buf can be attached to. Invalid if the
+/// kernel lacks it.
 inline UniqueFd open_vgem() {
   if (!load_kernel_module("vgem"))
     return {};
@@ -33,7 +33,7 @@ inline UniqueFd open_vgem() {
   return {};
 }
 
-/// A fence of vgem's on what is attached to it: it stands for work of another device, until it is
+/// A fence of vgem's on an attached dma-buf: it stands for work of another device, until it is
 /// signaled.
 class VgemFence {
  public:
@@ -54,11 +54,11 @@ class VgemFence {
     if (request.fence != 0)
       drmIoctl(card_, DRM_IOW(DRM_COMMAND_BASE + 2, Signal), &request);
   }
-  /// EBUSY: somebody else's work is under way.
+  /// EBUSY: other work is under way.
   [[nodiscard]] int error() const { return error_; }
 
  private:
-  // The ABI of vgem's two ioctls, whose header Debian 12 does not have.
+  // The ABI of vgem's two ioctls: Debian 12 lacks the header.
   struct Attach {
     uint32_t handle;
     uint32_t flags;
@@ -75,7 +75,7 @@ class VgemFence {
   uint32_t number_;
 };
 
-/// Where it is, for those who open it often; empty if there is none.
+/// Path of its node, for tests that open it often; empty if the kernel lacks vgem.
 inline std::string vgem_path() {
   const UniqueFd card = open_vgem();
   if (!card.valid())
@@ -100,7 +100,7 @@ class VgemHandle {
   [[nodiscard]] int error() const { return error_; }
   [[nodiscard]] uint32_t number() const { return handle_; }
 
-  /// A new descriptor of what is attached.
+  /// A new descriptor of the attached dma-buf.
   [[nodiscard]] UniqueFd to_dmabuf() const {
     int fd = -1;
     drmPrimeHandleToFD(card_, handle_, O_RDWR | O_CLOEXEC, &fd);

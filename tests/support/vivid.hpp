@@ -32,7 +32,7 @@ inline bool load_vivid() {
          }) == 0;
 }
 
-/// Nobody may have it open. False if it is still there.
+/// All of its nodes must be closed. False if it is still loaded.
 inline bool unload_vivid() {
   return in_child([] {
            execlp("modprobe", "modprobe", "-r", "vivid", nullptr);
@@ -40,7 +40,7 @@ inline bool unload_vivid() {
          }) == 0;
 }
 
-/// The node of one of them; empty if there is none.
+/// The node of one of the cameras; empty if it does not exist.
 inline std::string vivid_node(VividCamera camera) {
   const std::string bus = "platform:vivid-00" + std::to_string(static_cast<int>(camera));
   for (int number = 0; number < 16; ++number) {

@@ -151,7 +151,7 @@ TEST(App, SaysThatThereIsNoDevice) {
 
 class AppFrames : public testing::Test {
  protected:
-  /// What `recv --check-frames` makes of a stream.
+  /// The result of `recv --check-frames` for a stream.
   static Process::Result check(const std::string& stream) {
     const TemporaryFile file{stream};
     class Receiver receiver {

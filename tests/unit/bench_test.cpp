@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// `uring_app bench`: what it makes of words and numbers, and real, very small runs over loopback.
+// `uring_app bench`: its handling of words and numbers, and real, very small runs over loopback.
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -34,7 +34,7 @@ namespace {
 
 using namespace commands::bench;
 
-/// A file that only has a name until somebody writes it.
+/// A temporary file, empty until a test writes it.
 class TemporaryName {
  public:
   TemporaryName() { ::close(::mkstemp(path_)); }

@@ -256,7 +256,7 @@ TEST_F(CaptureTest, NeedsASenderWithARing) {
               "choose another path than msg");
 }
 
-/// Counts what a sender tells.
+/// Counts the callbacks of a sender.
 class Witness final : public FrameObserver {
  public:
   void started(std::uint32_t, std::chrono::nanoseconds now) noexcept override {

@@ -17,7 +17,7 @@ std::span<const std::byte> bytes_of(const std::string& text) {
   return std::as_bytes(std::span{text});
 }
 
-/// What a checker says of a stream that comes in pieces of a length.
+/// A checker's result for a stream that comes in pieces of `piece` bytes.
 FrameChecker::Result check(const std::string& stream, std::size_t piece, bool* good = nullptr) {
   FrameChecker checker{Transport::stream};
   for (std::size_t at = 0; at < stream.size(); at += piece) {

@@ -40,7 +40,7 @@ TEST(FramePool, GetsAFrameBackOnceEvenIfItWasMoved) {
     Frame second{std::move(*first)};
     first.reset();
     EXPECT_EQ(pool.available(), 1U);
-    second = std::move(*pool.take());  // returns what it held
+    second = std::move(*pool.take());  // releases the frame it held
     EXPECT_EQ(pool.available(), 1U);
   }
   EXPECT_EQ(pool.available(), 2U);

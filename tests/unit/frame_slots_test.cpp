@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::size_t page = 4096;
 
-/// Buffers that say they are dma-bufs. What is behind a descriptor does not matter here.
+/// Buffers labeled as dma-bufs. The real type of the descriptors does not matter here.
 std::vector<Buffer> dma_bufs(std::size_t count, std::size_t length) {
   std::vector<Buffer> buffers;
   for (std::size_t i = 0; i < count; ++i) {

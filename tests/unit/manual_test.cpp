@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The manual pages and the completion, held against what they tell of: the program's own help, and
-// the ABI's header.
+// The manual pages and the completion, checked against the program's own help and the ABI's header.
 
 #include <gtest/gtest.h>
 
@@ -31,7 +30,7 @@ std::string read(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>{file}, {}};
 }
 
-/// What the parentheses of `pattern` match, wherever it matches.
+/// The first group of every match of `pattern`.
 std::vector<std::string> all_matches(const std::string& text, const std::string& pattern) {
   const std::regex regex{pattern, std::regex::ECMAScript | std::regex::multiline};
   std::vector<std::string> found;
@@ -59,7 +58,7 @@ std::string help_of(const std::string& command, const std::string& action = "") 
   return result.out;
 }
 
-/// What stands under "Subcommands:".
+/// The names under "Subcommands:".
 Names commands_in(const std::string& help) {
   const std::size_t begin = help.find("Subcommands:");
   return begin == std::string::npos ? Names{} : names_in(help.substr(begin), "^  ([a-z]+) ");
@@ -83,7 +82,7 @@ std::map<std::string, std::string> options_of(const std::string& help) {
   return options;
 }
 
-/// Those of a command and of what it can be told to do.
+/// The options of a command and of its own subcommands.
 std::map<std::string, std::string> all_options_of(const std::string& command) {
   const std::string help = help_of(command);
   auto options = options_of(help);
@@ -95,7 +94,7 @@ std::map<std::string, std::string> all_options_of(const std::string& command) {
   return options;
 }
 
-/// Each long option of the page (".It Fl -name" or ".It Fl n , -name"), with what is said of it.
+/// Each long option of the page (".It Fl -name" or ".It Fl n , -name"), with its description.
 std::map<std::string, std::string> described_in(const std::string& page) {
   std::map<std::string, std::string> options;
   const std::regex item{R"(\n\.It Fl (?:\w , )?-([a-z0-9-]+)([^\n]*))"};
@@ -122,7 +121,7 @@ bool has_word(const std::string& text, const std::string& word) {
   return false;
 }
 
-/// The words that an option takes, and what it is without being given.
+/// The words that an option accepts, and its default.
 std::vector<std::string> values_of(const std::string& line) {
   std::vector<std::string> values;
   std::stringstream choices{all_matches(line + "{}", "\\{([^}]*)\\}").front()};
@@ -194,7 +193,7 @@ TEST(Manual, TellsWhatAnOptionTakesAndWhatItIsWithoutBeingGiven) {
   EXPECT_GT(values, 30U);  // or the help is no longer understood here
 }
 
-/// ".It Bq Er NAME" or " *   NAME  text" and what follows it, in one line.
+/// The text after ".It Bq Er NAME" or " *   NAME  text" of each error, in one line.
 std::map<std::string, std::string> errors_in(std::string text, const std::string& item) {
   text = std::regex_replace(text, std::regex{item}, "\n@$1 ");
   std::map<std::string, std::string> errors;
@@ -265,7 +264,7 @@ TEST(Troubleshooting, HeadingsAreWhatTheProgramSays) {
   }
 }
 
-/// What the shell offers after `line`.
+/// The shell's completions of `line`.
 Names completions(const std::string& line) {
   const Process::Result result = run(
       {"bash", "-c",

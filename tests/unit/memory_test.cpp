@@ -61,7 +61,7 @@ TEST(Mapping, OutlivesTheDescriptorAndMoves) {
   mapping.bytes()[0] = std::byte{42};
   const Mapping moved{std::move(mapping)};
   EXPECT_EQ(moved.bytes()[0], std::byte{42});
-  EXPECT_TRUE(mapping.bytes().empty());  // NOLINT(bugprone-use-after-move): that is what is tested
+  EXPECT_TRUE(mapping.bytes().empty());  // NOLINT(bugprone-use-after-move): tests moved-from state
 }
 
 TEST(Mapping, ThrowsWhereThereIsNothingToMap) {

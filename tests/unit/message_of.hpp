@@ -8,7 +8,7 @@
 
 namespace dmawire::test {
 
-/// What the Error says that an action throws.
+/// The message of the Error that an action throws.
 template <typename Action>
 std::string message_of(Action action) {
   try {

@@ -115,7 +115,7 @@ TEST(RouteReply, RefusedWithoutAReasonIsNone) {
 TEST(RouteReply, ThatIsCutOffIsNone) {
   const Bytes whole = route_with(RTA_OIF, bytes_of(7U));
   for (std::size_t length = 0; length < whole.size(); ++length) {
-    // On the heap by itself, so that a sanitizer sees what is read behind it.
+    // On the heap by itself, so that a sanitizer detects reads beyond the end.
     EXPECT_FALSE(parse_route_reply(
         Bytes(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(length))))
         << length;

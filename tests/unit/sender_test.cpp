@@ -54,7 +54,7 @@ class Collector {
 
 class EveryPath : public testing::TestWithParam<Path> {
  protected:
-  /// Frames numbered and of different lengths, each waited for only when none is free.
+  /// Sends numbered frames of different lengths; waits only when the pool is empty.
   void send_numbered(Sender& sender, FramePool& pool, std::uint32_t count) {
     for (std::uint32_t number = 0; number < count; ++number) {
       std::optional<Frame> frame = pool.take();
@@ -158,7 +158,7 @@ TEST_P(EveryPath, HandsTheKernelNoMoreFramesThanItsDepth) {
   FramePool pool = make_pool();
   const auto sender =
       make_sender(GetParam(), std::array{connection_.near.get()}, pool, {.depth = 4});
-  for (std::uint32_t i = 0; i < pool_size; ++i) {  // nobody reads
+  for (std::uint32_t i = 0; i < pool_size; ++i) {  // the peer does not read
     ASSERT_FALSE(sender->send(std::move(*pool.take()), frame_length));
   }
   EXPECT_FALSE(sender->progress());
@@ -211,7 +211,7 @@ std::vector<char> numbered(std::uint32_t count, std::size_t length) {
   return bytes;
 }
 
-/// Memory whose pages the kernel has no such use for.
+/// A pool of memory that is labeled with `pages`.
 FramePool pool_of(Buffer::Pages pages) {
   Buffer memfd = Buffer::memfd(pool_size * frame_length);
   std::vector<Buffer> buffers;
@@ -295,7 +295,7 @@ TEST(RingSender, GoesOnWithTheOthersWhenOneConnectionFails) {
   EXPECT_EQ(pool.available(), pool.size());
 }
 
-/// What arrives as datagrams, until an empty one.
+/// The received datagrams, until an empty one.
 std::vector<std::string> take_datagrams(int socket) {
   std::vector<std::string> datagrams;
   std::array<char, 70'000> chunk;

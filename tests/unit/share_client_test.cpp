@@ -30,7 +30,7 @@ using share::Outgoing;
 
 constexpr std::size_t frame_length = 4096;
 
-/// An owner that says what it likes to a client that begins.
+/// An owner that sends arbitrary messages to a new client.
 class RawOwner {
  public:
   RawOwner() { memory_.emplace_back(Buffer::memfd(4 * frame_length)); }
@@ -69,7 +69,7 @@ class RawOwner {
     return std::make_unique<ShareClient>(std::move(pair_.client), "the test",
                                          ShareClient::Options{.memfds = memfds});
   }
-  /// What a client makes of what was said.
+  /// The client's error for the messages sent so far.
   std::string complaint(bool memfds = true) {
     return message_of([&] { (void)client(memfds); });
   }

@@ -66,14 +66,14 @@ class Mute {
                                                                   .flags = 0}};
     EXPECT_FALSE(hello.send(pair_.client.get()));
   }
-  /// The type of the next message; none if there is none.
+  /// The type of the next message; nullopt at the end of the connection.
   std::optional<std::uint32_t> next() {
     if (message_.receive(pair_.client.get(), Incoming::Descriptors::some)) {
       return std::nullopt;
     }
     return message_.type();
   }
-  /// What the owner says at the end of the connection, if it has come.
+  /// The reason that the owner gives at the end of the connection, if it has come.
   std::optional<std::uint32_t> reason() {
     while (const auto type = next()) {
       if (*type == static_cast<std::uint32_t>(DMAWIRE_SHARE_END)) {

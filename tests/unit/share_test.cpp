@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Frames that are lent over real sockets, and owners whose clients do not behave; for the rest see
-// share_client_test.cpp. The memory is of memfds, since no dma-buf is to be had here;
-// tests/vm/share_test.cpp has those.
+// Frames that are lent over real sockets, and owners with misbehaving clients; for the rest see
+// share_client_test.cpp. The memory is memfds, since the host has no dma-bufs;
+// tests/vm/share_test.cpp uses dma-bufs.
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -280,7 +280,7 @@ TEST(ShareOwner, WantsMoreFramesThanClients) {
 TEST(ShareOwner, SharesAtANameAndTakesOverWhatAKilledOneLeft) {
   const SocketPlace place;
   FramePool pool = sealed_pool(frames, frame_length);
-  // A socket that nobody listens at: its owner had no time to remove it.
+  // A socket without a listener: its owner had no time to remove it.
   { const UniqueFd left_over = listen_packets(place.path()); }
   {
     ShareServer server{place.path(), pool, max_clients};
@@ -371,7 +371,7 @@ TEST(ShareOwner, TurnsAwayAClientThatItHasNoDescriptorFor) {
   EXPECT_EQ(::recv(client.get(), &byte, 1, MSG_DONTWAIT), 0) << "the connection is there still";
 }
 
-/// A client that says what it likes.
+/// A client that sends arbitrary messages.
 class RawClient {
  public:
   explicit RawClient(ShareServer& server) : server_(server) { server.add(std::move(pair_.owner)); }
@@ -577,7 +577,7 @@ class LentFrames : public testing::TestWithParam<Path> {};
 INSTANTIATE_TEST_SUITE_P(Every, LentFrames, testing::Values(Path::fixed, Path::plain, Path::copy),
                          [](const auto& parameter) { return std::string{name(parameter.param)}; });
 
-/// Takes in what publish() wrote into frames, in order.
+/// Receives the frames that publish() filled, in order.
 void expect_frames(int socket, std::uint64_t count) {
   std::vector<char> frame(frame_length);
   for (std::uint64_t sequence = 0; sequence < count; ++sequence) {
@@ -641,7 +641,7 @@ TEST_F(ShareTest, IsUnderstoodByAProgramInPython) {
   ShareServer server{place.path(), pool_, max_clients};
   Process look{{"python3", DMAWIRE_SOURCE_DIR "/uring_app/examples/look.py", place.path(), "5"}};
   std::uint64_t sequence = 0;
-  // It is lent one frame at a time; the sums are those of what publish() writes.
+  // One frame is lent to it at a time; the sums are of the bytes that publish() writes.
   while (server.statistics().returned < 5 && sequence < 100'000) {
     if (server.wanted()) {
       test::publish(server, pool_, sequence++ % 256);

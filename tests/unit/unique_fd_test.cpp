@@ -25,7 +25,7 @@ TEST(UniqueFd, HoldsNothingAfterAMove) {
   UniqueFd first{open_null()};
   const int fd = first.get();
   const UniqueFd second{std::move(first)};
-  EXPECT_FALSE(first.valid());  // NOLINT(bugprone-use-after-move): that is what is tested
+  EXPECT_FALSE(first.valid());  // NOLINT(bugprone-use-after-move): tests moved-from state
   EXPECT_EQ(second.get(), fd);
   EXPECT_TRUE(is_open(fd));
 }

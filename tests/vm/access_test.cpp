@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Who may do what: what kmod/SECURITY.md promises about those who may not open the node, those who
-// may, and those who were handed a descriptor. In a child with the rights of that someone.
+// Permissions: the promises of kmod/SECURITY.md for users who may not open the node, for users who
+// may, and for processes that were passed a descriptor. Each test runs in a child with these
+// rights.
 
 #include <fcntl.h>
 #include <grp.h>
@@ -50,7 +51,8 @@ class NodeOfGroup {
   NodeOfGroup& operator=(const NodeOfGroup&) = delete;
 };
 
-/// Runs `body` as nobody, in that one group; what it returns, or 100 if the rights did not go.
+/// Runs `body` as nobody, in that one group; its return value, or 100 if the rights could not be
+/// dropped.
 int as_nobody(gid_t group, const std::function<int()>& body) {
   return in_child([&] {
     if (setgroups(0, nullptr) != 0 || setgid(group) != 0 || setuid(nobody) != 0) {
@@ -217,7 +219,7 @@ TEST_F(ReadOnly, CannotBeOpenedAgainForWriting) {
   const UniqueFd again{
       open(("/proc/self/fd/" + std::to_string(buffer_.get())).c_str(), O_RDWR | O_CLOEXEC)};
   EXPECT_FALSE(again.valid());
-  // Nor do the flags of an open file change what it may.
+  // F_SETFL on an open file does not extend its access mode either.
   EXPECT_EQ(fcntl(buffer_.get(), F_SETFL, O_RDWR), 0);
   EXPECT_EQ(Mapped(buffer_.get(), kPage).error(), EACCES);
 }

@@ -81,7 +81,8 @@ TEST(Accounting, AFullCgroupIsAnErrorForEveryBackingThatIsChargedToIt) {
   }
 }
 
-/// Inode, dentry and file of a dma-buf are charged, too, and its core does not ask for ENOMEM.
+/// Inode, dentry and file of a dma-buf are charged, too; their allocation by the dma-buf core would
+/// invoke the OOM killer instead of failing with ENOMEM.
 TEST(Accounting, CreateAtTheLimitOfACgroupDoesNotInvokeItsOomKiller) {
   constexpr int most = 8000;
   const Cgroup cgroup;
@@ -90,7 +91,7 @@ TEST(Accounting, CreateAtTheLimitOfACgroupDoesNotInvokeItsOomKiller) {
   const rlimit files{most + 100, most + 100};
   const UniqueFd device = open_device();
   const int status = in_child([&] {
-    // What the process itself needs is there before the limit is.
+    // The process allocates the memory that it needs itself before the limit applies.
     if (setrlimit(RLIMIT_NOFILE, &files) != 0 || dup2(device.get(), most + 50) < 0)
       return 1;
     if (!cgroup.join() || mlockall(MCL_CURRENT | MCL_FUTURE) != 0)
@@ -173,7 +174,7 @@ TEST(Accounting, AnyLengthOfACmaAreaCountsAgainstTheLimitOfLockedMemory) {
   EXPECT_TRUE(eventually([&] { return without_rights(2 * kPage, create_one) == 0; }));
 }
 
-/// What this process has pinned.
+/// Bytes pinned by this process.
 uint64_t pinned() {
   const std::string status = read_text("/proc/self/status");
   return std::stoull(status.substr(status.find("VmPin:") + 6)) * 1024;
@@ -292,8 +293,8 @@ TEST(Accounting, ScatterGatherTablesOfImportersAreCharged) {
   EXPECT_GE(charged, importers * table * 9 / 10);
 }
 
-/// Memory in which no piece of that length is to be had, while it lives: in every range that is
-/// free otherwise stands a pinned page, which looks as if it could be migrated, and cannot.
+/// While it lives, memory has no free block of that length: each range that would be free otherwise
+/// has a pinned page, which looks migratable and is not.
 class PinnedPages {
  public:
   PinnedPages(int device, dmawire_create piece) {

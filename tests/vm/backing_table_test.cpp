@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Everything that can be done with a buffer, done with every kind of memory that there is. What
-// QUERY says of it must be what happens. Prints the table that docs/backings.md shows.
+// Every use of a buffer, tried with every kind of memory: the verdicts of QUERY must match the
+// results. Prints the table that docs/backings.md shows.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -32,7 +32,7 @@
 namespace dmawire::test {
 namespace {
 
-/// What is moved: the beginning of a buffer.
+/// The part of a buffer that is transferred: its beginning.
 constexpr size_t moved = 64 * 1024;
 
 struct Kind {
@@ -63,7 +63,7 @@ const Kind kinds[] = {
     {.name = "coherent", .backing = DMAWIRE_BACKING_COHERENT},
 };
 
-/// A buffer of a kind, and what it is made of.
+/// A buffer of a kind, with the memory that it is made of.
 class Memory {
  public:
   /// @param device  which it is created on
@@ -183,7 +183,7 @@ int capture(const Memory& memory, int device, uint32_t length) {
   return 0;
 }
 
-/// Whether what a child writes is seen here.
+/// Whether a child's writes are visible to the parent.
 std::string after_fork(const Memory& memory) {
   memory.bytes()[0] = 1;
   EXPECT_EQ(in_child([&] {
@@ -215,7 +215,7 @@ std::string after_kill(const Kind& kind, const std::string& driver) {
   int status = 0;
   EXPECT_EQ(waitpid(child, &status, 0), child);
   EXPECT_TRUE(WIFSIGNALED(status));
-  // Rings and what waits for its pages go a little later.
+  // Rings, and buffers that wait for their pages, are released a little later.
   const bool is_gone = eventually([&] { return module_info().out_buffers == before; });
   EXPECT_TRUE(is_gone);
   return is_gone ? "gone" : "left";
@@ -227,7 +227,7 @@ std::string cell(int error, bool in_place = false) {
   return in_place ? "in place" : "works";
 }
 
-/// What QUERY says against what was seen.
+/// Compares QUERY's verdict with the observed error.
 void expect_verdict(const char* use, uint32_t verdict, int error) {
   const bool is_promised = verdict == DMAWIRE_USABLE || verdict == DMAWIRE_USE_IN_PLACE;
   EXPECT_EQ(error == 0, is_promised) << use << ": verdict " << verdict << ", " << cell(error);

@@ -132,7 +132,7 @@ TEST_F(MemoryCgroup, IsChargedForEveryPageAndGetsEveryPageBack) {
     if (!join())
       return 1;
     UniqueFd device = open_device();
-    // What a process, its stacks and page tables take is there before and after.
+    // Memory of the process itself, its stacks and page tables is charged before and after.
     if (try_create(device.get(), kMiB) != 0)
       return 2;
     uint64_t before = current();

@@ -68,7 +68,7 @@ class DeviceStream : public Stream {
     EXPECT_EQ(received["frames"], sent["sent_frames"]) << sent << received;
     EXPECT_EQ(received["bytes"], sent["bytes"]);
     EXPECT_EQ(received["bad"], 0);
-    // What was lost before the first frame only the first frame's number tells.
+    // Frames lost before the first one show only in the first frame's number.
     EXPECT_EQ(
         received["lost"].get<std::uint64_t>() + received["first_sequence"].get<std::uint64_t>(),
         sent["lost"].get<std::uint64_t>())
@@ -76,8 +76,8 @@ class DeviceStream : public Stream {
   }
 };
 
-/// The device is nobody's and has nothing, or will be soon: the kernel takes the ring of a process
-/// that was killed down in the background.
+/// The device has no owner and no attachment, or will have lost them soon: the kernel takes down
+/// the ring of a killed process in the background.
 void expect_free() {
   const Device device;
   const FramePool pool = make_capture_pool(device, 1, 4096);
@@ -102,7 +102,7 @@ TEST(Capture, InfoTellsWhatTheDeviceCan) {
   EXPECT_EQ(json["devices"][0]["captures"], true);
 }
 
-/// Where the guest has no real cards, whatever goes from src to dst is copied.
+/// Without real cards in the guest, all data from src to dst is copied.
 bool wire_copies() {
   return route_to("192.0.2.2")["copies"];
 }
@@ -282,7 +282,7 @@ TEST(Capture, KeepsToTheRateAndSendsALoneFrameAtOnce) {
   EXPECT_LT(took.count(), is_debug_kernel() ? 20 : 6);
   stream.expect_adds_up();
   EXPECT_EQ(stream.sent["lost"], 0);
-  // None has waited for the next frame.
+  // No frame has waited for the next one.
   EXPECT_LT(stream.sent["latency_to_send_us"]["p50"], 500'000 / rate) << stream.sent;
   EXPECT_GT(stream.sent["latency_to_done_us"]["p50"], 0);
 }
@@ -464,7 +464,7 @@ TEST_F(CaptureFromCard, CutOffInMidStreamIsSaidToHaveFailed) {
   expect_ends(stream, "the device failed");
 }
 
-/// A disk for what is recorded: ext4 on a loop device.
+/// A disk to record to: ext4 on a loop device.
 class Recording : public CapturePath {
  protected:
   static void SetUpTestSuite() {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Buffers of one physical piece of memory. Those of a CMA area need a guest that has one:
+// Physically contiguous buffers. Buffers of a CMA area need a guest that has one:
 // ci/vm --append cma=64M.
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -25,7 +25,7 @@
 namespace dmawire::test {
 namespace {
 
-/// What the page allocator has no block of.
+/// Longer than any block of the page allocator.
 constexpr size_t kLong = 20 * kMiB + kPage;
 
 bool has_cma() {
@@ -198,7 +198,7 @@ TEST_P(Contig, KeepsWhatIsStillInUse) {
   buffer.reset();
   // A CMA area takes back all or nothing; other pages are freed one by one.
   if (is_cma()) {
-    usleep(500'000);  // as long as it takes to find a buffer that waits for nobody
+    usleep(500'000);  // enough for the background work to find an unreferenced buffer
     EXPECT_EQ(module_info().out_buffers, before + 1);
   } else {
     EXPECT_TRUE(eventually([&] { return module_info().out_buffers == before; }));

@@ -46,8 +46,8 @@ class Edu : public testing::Test {
   std::optional<DriverModule> driver_;
 };
 
-// Where every mapping goes through a bounce buffer (--append swiotlb=force) a sync for it would be
-// seen: that holds what the memory held at ATTACH.
+// With every mapping in a bounce buffer (--append swiotlb=force) a wrong sync shows: the bounce
+// buffer holds the contents that the memory had at ATTACH.
 TEST_F(Edu, IsNotSyncedByIoctlsForImporters) {
   constexpr size_t pages = 64;
   Capturing capture("edu", pages * kPage);
@@ -212,7 +212,7 @@ TEST_F(Edu, DriverCanBeUnloadedWhileAFileCaptures) {
   EXPECT_EQ(capture.enqueue(0, kPage), ENODEV);
 }
 
-/// The example captures what the card has in its window: here, the last frame of the driver for
+/// The example captures the contents of the card's window: here, the last frame of the driver for
 /// tests.
 TEST_F(Edu, TheExampleOfTheGuideCaptures) {
   std::vector<uint8_t> sent;
@@ -244,7 +244,7 @@ TEST_F(Edu, TheExampleOfTheGuideCaptures) {
 
 class Broken : public testing::Test {
  protected:
-  /// Starts a run of the driver with @p fault and gives @p count pages.
+  /// Starts a run of the driver with @p fault and queues @p count pages.
   void begin(const std::string& fault, size_t count = 1) {
     driver_.emplace("dmawire_broken", "fault=" + fault);
     capture_.emplace("broken", 4 * kPage);
@@ -252,7 +252,7 @@ class Broken : public testing::Test {
     ASSERT_EQ(capture_->start(), 0);
   }
 
-  /// The run has ended and there is none until the next start.
+  /// The run has ended, and ENQUEUE fails with EIO until the next start.
   void expect_failed() {
     EXPECT_EQ(capture_->enqueue(2 * kPage, kPage), EIO);
     // It is ended in the background.

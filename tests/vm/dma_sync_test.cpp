@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// DMA maintenance touches the bytes that a device has written or will read, and no others. Visible
-// in the data where devices get bounce buffers (--append 'intel_iommu=off swiotlb=force'), and by
-// the cache maintenance itself on machine pi, whose devices are not coherent.
+// DMA maintenance touches only the bytes that a device has written or will read. Visible in the
+// data where devices get bounce buffers (--append 'intel_iommu=off swiotlb=force'), and in the
+// cache maintenance itself on machine pi, where devices are not coherent.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/dma-buf.h>
@@ -91,11 +91,11 @@ class Ground {
 
   [[nodiscard]] int dmabuf() const { return dmabuf_.get(); }
   [[nodiscard]] size_t begin() const { return begin_; }
-  /// The buffer's, and what lies around them.
+  /// The bytes of the buffer, and of the memory around it on the same pages.
   [[nodiscard]] std::span<uint8_t> bytes() const { return bytes_; }
 
  private:
-  // That of cache lines, with which a buffer for a device that is not coherent begins and ends.
+  // Cache-line alignment of a buffer's begin and end, for a device that is not coherent.
   static constexpr size_t kAlignment = 128;
 
   std::optional<Anonymous> heap_;
@@ -147,7 +147,7 @@ class DmaSync : public testing::TestWithParam<Case> {
     ASSERT_EQ(CaptureQueue{device_.get()}.enqueue(index_, 26 * kPage, 2 * kPage), 0);
   }
 
-  /// What a run leaves: frames in the memory that was given for them.
+  /// Runs a capture and checks the memory: frames in the queued ranges, all else unchanged.
   void capture() {
     const CaptureQueue queue{device_.get()};
     write();
@@ -239,7 +239,8 @@ INSTANTIATE_TEST_SUITE_P(Of, DmaSync,
                                          Case{"dmaengine", DMAWIRE_BIDIRECTIONAL, false}),
                          name_of_case);
 
-// A driver that claims too much must not bring back what a bounce buffer held before.
+// If a driver claims more bytes than it wrote, stale contents of the bounce buffer must not be
+// copied back.
 TEST(DmaSyncOfAHole, TheDeviceHasWhatTheCpuWroteBeforeGive) {
   const DriverModule driver("dmawire_broken", "fault=hole");
   for (const uint32_t direction : {DMAWIRE_FROM_DEVICE, DMAWIRE_BIDIRECTIONAL}) {
@@ -466,7 +467,7 @@ TEST_F(ImporterSync, IsRightWhereTheListWasTrimmed) {
   }
 }
 
-/// What a thread of this process waits for in the kernel.
+/// The kernel function in which a thread of this process sleeps.
 std::string place_of(pid_t thread) {
   return read_text("/proc/self/task/" + std::to_string(thread) + "/wchan");
 }
@@ -508,7 +509,7 @@ TEST_F(ImporterSync, IsInterruptedBySignals) {
             EINTR);
 }
 
-/// Of 16 KiB, a quarter of the longest segment of a device that says nothing about it.
+/// A boundary of 16 KiB, a quarter of the default maximum segment size of a device.
 constexpr size_t kBoundary = 4 * kPage - 1;
 
 TEST(SegmentBoundary, IsNotCrossedByATransfer) {

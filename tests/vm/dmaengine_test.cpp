@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// dmawire_dmaengine against a DMA controller that is made of software and fails as it is told to
-// (tests/drivers/controller.c): what of memory, frames and descriptors must hold whatever a
-// controller does.
+// dmawire_dmaengine against a software DMA controller with injected failures
+// (tests/drivers/controller.c): the guarantees for memory, frames and descriptors must hold with
+// every behavior of a controller.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -56,7 +56,7 @@ class DmaController {
 
 class DmaengineController : public testing::Test {
  protected:
-  /// A controller, and the driver with what it makes of it: a device, or none.
+  /// Loads a controller, and the driver, which creates a device for it or refuses it.
   void load_copies(const std::string& parameters = "") {
     controller_.emplace(parameters);
     driver_.emplace("dmawire_dmaengine", "memcpy_channel=" + DmaController::channel());
@@ -76,7 +76,7 @@ class DmaengineController : public testing::Test {
   std::optional<DriverModule> driver_;
 };
 
-/// A capture into memory that shows what was written.
+/// A capture into memory with a fill pattern, so that written bytes show.
 class MarkedCapture : public Capturing {
  public:
   explicit MarkedCapture(size_t pages) : Capturing("dmaengine", pages * kPage) {
@@ -191,7 +191,7 @@ TEST_F(DmaengineController, SubmitsWhatItHasPreparedAlsoIfItIsStopped) {
   EXPECT_EQ(controller_->get("issued"), 0);
 }
 
-// In the middle of a transfer of several segments such a frame leaves a hole.
+// In the middle of a transfer of several segments a short frame leaves a hole.
 TEST_F(DmaengineController, AFrameThatIsTooShortComesBackWithEio) {
   load_peripheral("frames");
   MarkedCapture capture(4);

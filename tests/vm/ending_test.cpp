@@ -69,7 +69,7 @@ class Flight {
   /// dma-buf, an address only the pages.
   static unsigned held(By by) { return by == By::dma_buf ? 1 : 0; }
 
-  /// Of all but the ring, and what that holds.
+  /// Releases everything except the ring and its references.
   void let_go() {
     mapping.reset();
     dmabuf.reset();
@@ -166,7 +166,7 @@ TEST_P(Ending, WhatWaitsForACableIsDeliveredThoughEverythingWasClosed) {
   EXPECT_TRUE(receive(connection.far.get(), Flight::length) == flight.text);
 }
 
-/// A process that does @p body and then, if that returns, ends. It can be told to go on.
+/// A process that calls @p body and then ends, if it returns. The test can let it continue.
 class Forked {
  public:
   explicit Forked(const std::function<void(int)>& body) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What goes wrong on the way: packets lost and out of order, senders that are killed.
+// Faults on the way: packets lost and out of order, killed senders.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -62,11 +62,12 @@ TEST_P(FaultyPath, ASenderKilledWithSendsInFlightLeavesNothing) {
                                 {"-", "--tx", GetParam()}),
                    {.netns = "src", .input = source.get()}};
     UniqueFd connection = accept_stream(listener.get());
-    std::this_thread::sleep_for(300ms);  // nobody reads: until every buffer is full
+    std::this_thread::sleep_for(300ms);  // the peer does not read: until every buffer is full
     EXPECT_TRUE(eventually([] { return module_info().out_buffers > 0; }));
     sender.kill();
     EXPECT_EQ(sender.wait(10s).status, 128 + SIGKILL);
-    // Its last packets wait for the receiver, and hold what they were sent from, until it goes.
+    // Its last packets stay queued for the receiver, and hold the pages they were sent from, until
+    // the connection closes.
     connection.reset();
   }
   EXPECT_TRUE(eventually([] { return module_info().out_buffers == 0; }));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Fences of ranges that a device writes (DMAWIRE_ATTACH_FENCES): bounded in time, in order, with
-// errors, and none unless asked for. Fences of other devices: drm_test.cpp.
+// errors, and absent unless requested. Fences of other devices: drm_test.cpp.
 
 #include <gtest/gtest.h>
 #include <linux/dma-buf.h>
@@ -45,7 +45,7 @@ class FencedQueue {
     pollfd file{.fd = buffer_.get(), .events = POLLIN, .revents = 0};
     return poll(&file, 1, 0) == 0;
   }
-  /// What the dma-buf's readers wait for now.
+  /// The fence that readers of the dma-buf wait for now.
   [[nodiscard]] UniqueFd fence() const {
     dma_buf_export_sync_file request{.flags = DMA_BUF_SYNC_READ, .fd = -1};
     EXPECT_EQ(ioctl(buffer_.get(), DMA_BUF_IOCTL_EXPORT_SYNC_FILE, &request), 0);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Buffers made of folios (DMAWIRE_CREATE_FOLIOS_64K): what is different about them. What is not is
-// tested with both layouts where it belongs.
+// Buffers made of folios (DMAWIRE_CREATE_FOLIOS_64K): their specific behavior. Common behavior is
+// tested with both layouts in its own files.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <netinet/tcp.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Every failure of what a capture is made of.
+// Every failure of the calls of a capture.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -95,7 +95,7 @@ class InjectCapture : public Inject {
     Inject::SetUp();
     if (IsSkipped() || HasFatalFailure())
       return;
-    // The fence of what was last given stays with the buffer, and holds the module.
+    // The fence of the last queued range stays with the buffer, and holds the module.
     make_attached();
     EXPECT_EQ(enqueue(), 0);
     take_back(true);
@@ -104,7 +104,7 @@ class InjectCapture : public Inject {
 
   void make_attached() { ASSERT_EQ(queue_.attach(buffer_.get(), &index_), 0); }
   int enqueue() { return queue_.enqueue(index_, 0, frame); }
-  /// What is given comes back, once; then the queue is as it was.
+  /// A queued range completes, once; then the queue is as it was.
   void take_back(bool given) {
     EXPECT_EQ(queue_.stop(), 0);
     dmawire_dequeue taken;

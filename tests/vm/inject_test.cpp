@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Every failure, systematically: each call is repeated with its first, second, third ... allocation
-// or copy failing, until there is none left to fail.
+// or copy failing, until no failing point is left.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/dma-buf.h>
@@ -180,7 +180,7 @@ TEST_F(Inject, MappingABuffer) {
              }});
 }
 
-/// A mapping that has no page table yet, whatever is mapped next to it.
+/// A mapping that has no page table yet, not even one shared with a neighboring mapping.
 class FreshMapping {
  public:
   static constexpr size_t length = 4 * kMiB;  // holds a range that one page table covers
@@ -261,7 +261,7 @@ TEST_F(Inject, AttachingToADevice) {
                request = {.handle = 0, .flags = 0, .fd = buffer.get()};
              },
          .call = [&] { return call(card.get(), DRM_IOCTL_PRIME_FD_TO_HANDLE, &request); },
-         // A handle that could not be told to the caller ends with the card's file.
+         // If the handle cannot be copied to userspace, it ends with the card's file.
          .settle =
              [&](int) {
                buffer.reset();
@@ -347,7 +347,8 @@ class InjectUring : public Inject {
     io_uring_cqe_seen(ring_->get(), cqe);
     return result_ < 0 ? -result_ : 0;
   }
-  /// What came of the request in the end: one that was not taken is submitted again, and succeeds.
+  /// The final result of the request: if io_uring did not take it, it is submitted again and
+  /// succeeds.
   int outcome_of(int error) {
     if (taken_) {
       EXPECT_NE(error, EAGAIN) << "says the request, not io_uring_enter()";
@@ -417,7 +418,7 @@ TEST_F(InjectUring, SendingFromASlot) {
                make_ring_with_full_slot();
                text = fill(Mapped{buffer_.get(), length});
                connection.emplace();
-               const int room = 4 * length;  // so that all of it is taken though nobody reads
+               const int room = 4 * length;  // all of it is taken though the peer does not read
                ASSERT_EQ(setsockopt(connection->near.get(), SOL_SOCKET, SO_SNDBUFFORCE, &room,
                                     sizeof(room)),
                          0);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What every ioctl takes and refuses, as the rules at the top of uapi.h say.
+// The arguments that every ioctl accepts and rejects, by the rules at the top of uapi.h.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/dma-buf.h>
@@ -24,7 +24,7 @@
 namespace dmawire::test {
 namespace {
 
-/// One ioctl with an argument that it accepts, so that what a test changes is what is refused.
+/// One ioctl with an argument that it accepts, so that a refusal is due to a test's change.
 struct Command {
   const char* name;
   unsigned long number;
@@ -57,7 +57,7 @@ std::vector<uint8_t> valid_query(int dmabuf) {
   return bytes_of(request);
 }
 
-/// Of the others only the beginning counts: what it wants beyond that is looked at last.
+/// For the other structs only the beginning counts: the call's own requirements are checked last.
 template <typename T>
 std::vector<uint8_t> sized(int) {
   T request = {};
@@ -77,7 +77,7 @@ const Command kAnytime[] = {
      offsetof(dmawire_status, out_captured), sizeof(dmawire_status)},
 };
 
-/// They depend on what was called before (queue_test.cpp).
+/// They depend on earlier calls (queue_test.cpp).
 const Command kInTheirTime[] = {
     {"Attach", DMAWIRE_IOC_ATTACH, DMAWIRE_ATTACH_SIZE_V1, sized<dmawire_attach>, 0, 0},
     {"Detach", DMAWIRE_IOC_DETACH, DMAWIRE_DETACH_SIZE_V1, sized<dmawire_detach>, 0, 0},

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What the kernel does that our code has to know, and that its documentation does not say.
+// Kernel behavior that our code has to know and that the kernel's documentation does not state.
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -15,8 +15,8 @@
 namespace dmawire::test {
 namespace {
 
-/// io_req_tw_fail_links() in io_uring/timeout.c. Whoever counts notifications by the flag "more
-/// follows" counts these too low, and waits for ever or lets go of memory too early.
+/// io_req_tw_fail_links() in io_uring/timeout.c. Code that counts notifications by
+/// IORING_CQE_F_MORE counts these too low, and waits forever or releases memory too early.
 TEST(Kernel, NotifiesASendCancelledInAChainThoughItsResultSaysNothingFollows) {
   constexpr unsigned sends = 8;
   const Mapped memory(-1, sends * kMiB, 0, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);

@@ -78,19 +78,19 @@ constexpr std::array<const char*, actions> action_names = {"create",
                                                            "release",
                                                            "renew ring"};
 
-/// What the workers tell, in memory that they share with who kills them.
+/// Progress of the workers, in memory shared with the process that kills them.
 struct Progress {
   std::atomic<unsigned> acts;                            ///< that this worker has done
   std::array<std::atomic<unsigned>, actions> successes;  ///< of every action, in all workers
 };
 
-/// What the machine offers the workers.
+/// Features of the machine that the workers use.
 struct Offer {
   bool commands;     ///< whether the ring takes dma-bufs
   std::string vgem;  ///< the path of vgem's device node
 };
 
-/// Gets descriptors and maps what they are, until nobody sends any more.
+/// Receives descriptors and maps them, until the socket is closed.
 [[noreturn]] void be_sibling(int socket) {
   for (int fd; (fd = receive_fd(socket)) >= 0;) {
     Mapped mapping{fd, kPage};
@@ -238,7 +238,7 @@ class Worker {
     return true;
   }
 
-  /// What is, or was, in the slot.
+  /// Sends the current or the last contents of the slot.
   void do_send() {
     discard_what_arrived();
     const iovec& range = contents_[slot_];
@@ -300,7 +300,7 @@ class Worker {
 
 [[noreturn]] void be_worker(unsigned seed, const Offer& offer, Progress& progress) {
   setpgid(0, 0);
-  alarm(60);  // whatever becomes of the one who is to kill us
+  alarm(60);  // in case the process that is to kill us does not
   try {
     Worker worker{seed, offer, progress};
     for (;;)

@@ -49,7 +49,7 @@ TEST(Fragmented, MemoryGivesShortSegmentsAndStillABuffer) {
   mapping.reset();
   torn.reset();  // 7 of 8 pages are free, and no block of 8
 
-  // So much that some of it has to come out of those holes.
+  // Large enough that some of it has to come out of the holes.
   const size_t length = (free_memory_that_may_stay() - left) / kPage * kPage;
   const UniqueFd buffer = create_buffer(device.get(), length);
   const dmawire_query answer = query(buffer.get());
@@ -134,7 +134,7 @@ TEST(Gigabytes, AreOneBufferAndBeyondTheFirstFourTheyAreSentFromToo) {
   EXPECT_EQ(memcmp(receive(connection.far.get(), 8).data(), &sent, 8), 0);
   EXPECT_EQ(ring.next_result(), 0) << "the notification";
 
-  // Four GiB is what the kernel gives a slot; what lies beyond has slots of its own.
+  // A slot holds at most 4 GiB; the rest has slots of its own.
   const dmawire_uring_register beyond{.size = sizeof(beyond),
                                       .fd = buffer.get(),
                                       .slot = 1,
@@ -151,15 +151,16 @@ TEST(Gigabytes, AreOneBufferAndBeyondTheFirstFourTheyAreSentFromToo) {
   EXPECT_EQ(ring.next_result(), 0) << "the notification";
 }
 
-/// Microseconds that CREATE takes: those in which the kernel pins, and ours.
+/// Microseconds that CREATE takes: the kernel's pinning, and our code.
 struct Cost {
   double pinning;
   double ours;
   [[nodiscard]] double all() const { return pinning + ours; }
 };
 
-/// The least of either in a few calls, @p pins being what pins: in the first the machine below a
-/// guest finds memory for the kernel's tables, and in any part of any it may do something else.
+/// The minimum of either over a few calls, @p pins being the function that pins: in the first call
+/// the host finds memory for the guest kernel's tables, and it may do other work in any part of any
+/// call.
 Cost cost_of(const dmawire_create& request, const std::string& pins) {
   const ModuleParameter limit("max_bytes", UINT64_MAX);
   const UniqueFd device = open_device();
@@ -184,7 +185,7 @@ TEST(Gigabyte, OnOneHugePageIsExportedInNoTimeBesideSmallOnes) {
   double microseconds[2];
   for (const size_t size : {kPage, length}) {
     const UniqueFd memfd = make_memfd(length, size);
-    // Those of 1 GiB are there already.
+    // Pages of 1 GiB are there already.
     const Mapped all(memfd.get(), size == kPage ? length : kPage);
     if (size == kPage) {
       std::fill(all.bytes().begin(), all.bytes().end(), uint8_t{1});
@@ -242,7 +243,7 @@ class Nodes : public testing::TestWithParam<uint32_t> {
       GTEST_SKIP() << "this guest has one NUMA node; machine large has two";
   }
 
-  /// Of how many pages of a buffer that is asked for with @p node each node has.
+  /// The number of pages on each node of a buffer that is created with @p node.
   static std::vector<size_t> pages_by_node(int node) {
     constexpr size_t length = 8 * kMiB;
     dmawire_create request = create_request(length);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Who keeps the module and the memory alive, and that nobody else does.
+// The references that keep the module and the memory alive, and that there are no others.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Mappings of a buffer, and what can be done with the pages behind them.
+// Mappings of a buffer, and uses of the pages behind them.
 #include <gtest/gtest.h>
 #include <linux/dma-buf.h>
 #include <linux/io_uring.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What a buffer of a memfd never exposes: pages outside its range, other processes' memory in pages
-// that are only reserved, and a way into a sealed file. Pages that are reserved hold other memory
-// where the kernel does not clear them: ci/vm --append init_on_alloc=0, or machine `debug`.
+// A buffer of a memfd never exposes pages outside its range, other processes' memory in pages that
+// are only reserved, or a way into a sealed file. Reserved pages hold other memory where the kernel
+// does not clear them: ci/vm --append init_on_alloc=0, or machine `debug`.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/falloc.h>
@@ -27,8 +27,8 @@
 namespace dmawire::test {
 namespace {
 
-/// DRM maps its first object at this offset of the card's node, imported ones too, although
-/// DRM_IOCTL_MODE_MAP_DUMB does not answer it for those.
+/// DRM maps its first object at this offset of the card's node, imported objects too, although
+/// DRM_IOCTL_MODE_MAP_DUMB does not return it for them.
 constexpr off_t kFirstObject = off_t{1} << 32;
 
 int add_seal(const UniqueFd& memfd, int seal) {
@@ -97,7 +97,7 @@ class MemfdRange : public testing::TestWithParam<size_t> {
     return {card.get(), length(), page(), kFirstObject, protection};
   }
 
-  HugePages pages_{page(), 8};  // of which a buffer keeps what a hole took from the file
+  HugePages pages_{page(), 8};  // a buffer keeps the pages that a hole removed from the file
   UniqueFd device_ = open_device();
   UniqueFd memfd_;
 };
@@ -284,8 +284,8 @@ class HugePagesOfShmem {
   bool available_ = false;
 };
 
-/// A memfd whose pages fallocate(2) has reserved and no access has filled, of small pages, or
-/// of transparent huge ones.
+/// A memfd with pages that fallocate(2) has reserved and no access has filled, small or transparent
+/// huge ones.
 class ReservedMemfd : public testing::TestWithParam<const char*> {
  protected:
   static constexpr size_t kLength = 4 * kMiB;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Buffers of a memfd's memory, of small pages and of huge ones. Those of 1 GiB need a guest that
-// has some: ci/vm --memory 4G --append 'hugepagesz=1G hugepages=1'.
+// Buffers of a memfd's memory, with small pages and with huge ones. Pages of 1 GiB need a guest
+// that has some: ci/vm --memory 4G --append 'hugepagesz=1G hugepages=1'.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/dma-buf.h>
@@ -159,7 +159,7 @@ TEST_P(MemfdOfPages, KeepWhatADeviceWroteWhenTheBufferIsGone) {
   EXPECT_EQ(queue.stop(), 0);
   EXPECT_EQ(queue.detach(index), 0);
   buffer.reset();
-  free_memory();  // drops what is clean
+  free_memory();  // drops clean pages
   EXPECT_EQ(frame_fault(map(memfd_).bytes().first(kPage), 0), "");
 }
 
@@ -289,7 +289,7 @@ TEST_F(Memfd, CannotBeSealedAgainstWritingWhileABufferIsMadeOfIt) {
   EXPECT_EQ(fcntl(memfd_.get(), F_ADD_SEALS, F_SEAL_WRITE), 0) << strerror(errno);
 }
 
-// What must not happen: the page stays in a mapping where the file cannot take it away.
+// The page must not stay in a mapping where the file cannot remove it.
 TEST_F(Memfd, AHolePunchedIntoItIsSeenByMappingsAndNotByTheBuffer) {
   const UniqueFd buffer = create(device_.get(), memfd_request(memfd_.get(), 0, length));
   const Mapped mapping(buffer.get(), length);

@@ -105,7 +105,7 @@ TEST(NumaShortage, SinglePagesOfTheNodeArePreferredToLargeBlocksOfAnother) {
   const UniqueFd device = open_device();
   const ModuleParameter limit("max_bytes", meminfo("MemTotal"));
   const Fragments fragments;
-  // More than what is free in blocks, a fifth of what was, and less than is free in all.
+  // More than is free in blocks (a fifth of the former free memory), and less than is free in all.
   dmawire_create request = create_request(fragments.size() / 10 * 8);
   request.node = 0;
   const UniqueFd buffer = create(device.get(), request);

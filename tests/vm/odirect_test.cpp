@@ -29,7 +29,7 @@ class Disk : public testing::Test {
   static void TearDownTestSuite() { disk_.reset(); }
   void SetUp() override { ASSERT_TRUE(direct_.valid()) << strerror(errno); }
 
-  /// What an ordinary read sees.
+  /// The contents as an ordinary read returns them.
   [[nodiscard]] std::string stored() const {
     std::string bytes(length, '\0');
     EXPECT_EQ(pread(cached_.get(), bytes.data(), length, 0), static_cast<ssize_t>(length));
@@ -123,7 +123,7 @@ TEST_F(Disk, TalksToContiguousMemory) {
 
 INSTANTIATE_TEST_SUITE_P(Layouts, DiskAndBuffer, testing::ValuesIn(layouts), layout_name);
 
-/// The control: what the kernel's own exporter answers to the same calls.
+/// The control: the same calls on the kernel's own exporter.
 TEST_F(Disk, CannotTalkToAMappingOfUdmabuf) {
   load_kernel_module("udmabuf");  // fails where it is built in
   if (access("/dev/udmabuf", R_OK | W_OK) != 0)

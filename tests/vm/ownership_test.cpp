@@ -31,7 +31,7 @@
 namespace dmawire::test {
 namespace {
 
-/// A page that can be read; a write to it waits until it is let go on, or refused.
+/// A readable page; a write to it blocks until the test allows or refuses it.
 class StalledPage {
  public:
   /// Whether this kernel can stall a write to a page that can be read.
@@ -124,8 +124,8 @@ TEST_F(Ownership, AnotherFilesCreateDoesNotStallGive) {
   const UniqueFd other = open_driver("edu");
   dmawire_create request = create_request(256 * kMiB);
   request.backing = DMAWIRE_BACKING_COHERENT;
-  // The first may take longer than those to come: a virtual machine gets its memory from the host
-  // by then.
+  // The first call may take longer than later ones, since it makes the host provide the guest's
+  // memory.
   std::chrono::nanoseconds length_of_create{};
   for (int i = 0; i < 3; ++i) {
     const auto begin = std::chrono::steady_clock::now();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Sends that must stay right while the machine is short of memory, moves pages about, loses packets
-// and takes CPUs away. For so many seconds as DMAWIRE_PRESSURE_SECONDS says.
+// Sends that must stay right while the machine is short of memory, migrates pages, loses packets
+// and takes CPUs away. DMAWIRE_PRESSURE_SECONDS sets the duration.
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -51,7 +51,7 @@ int slowness() {
   return is_debug_kernel() ? 4 : 1;
 }
 
-/// A counter of /proc/vmstat; 0 if this kernel has none of that name.
+/// A counter of /proc/vmstat; 0 if this kernel lacks it.
 uint64_t vmstat(const std::string& name) {
   std::ifstream file{"/proc/vmstat"};
   std::string word;
@@ -140,7 +140,7 @@ class MemoryHog {
   MemoryHog(const MemoryHog&) = delete;
   MemoryHog& operator=(const MemoryHog&) = delete;
 
-  /// What it needs to find free.
+  /// Free memory that it needs.
   static constexpr uint64_t room = 192 * kMiB;
 
  private:
@@ -224,8 +224,8 @@ TEST(Pressure, DataStaysRightWhileMemoryPagesPacketsAndCpusComeAndGo) {
             << " MiB swapped out\n";
 }
 
-/// Frames in memory of this process that are given, filled, taken away again and may be swapped out
-/// until they are looked at: so many as DMAWIRE_FRAMES says.
+/// Frames in memory of this process: pinned, filled and released again, and possibly swapped out
+/// before they are checked. DMAWIRE_FRAMES sets their number.
 TEST(Pressure, FramesOfAProcessAreRightAfterTheyWerePinnedFilledAndReleased) {
   constexpr size_t frame = 960;
   constexpr size_t in_a_ring = 60;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Capture with the device that needs no hardware: what is given comes back filled, once, in order,
-// and whatever happens it comes back.
+// Capture with the device that needs no hardware: queued ranges complete filled, once, in order,
+// and they complete in every case.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/dma-buf.h>

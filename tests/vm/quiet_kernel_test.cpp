@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What user space does never makes the kernel WARN, which ends the guest (panic_on_warn).
+// No action of user space makes the kernel WARN, which ends the guest (panic_on_warn).
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/videodev2.h>

@@ -53,12 +53,12 @@ class SharedRing {
   SlotRing ring_;
 };
 
-/// What the threads race about.
+/// The objects that the threads race for.
 struct Ground {
   int card;  ///< vgem, or -1
   UniqueFd device{open("/dev/dmawire0", O_RDWR | O_CLOEXEC | O_NONBLOCK)};
   UniqueFd dmabuf = create_buffer(device.get(), kLength);
-  /// The number that is closed and made again: far from those that the kernel gives by itself.
+  /// The number that is closed and reused: far from the numbers that the kernel assigns by itself.
   UniqueFd number{fcntl(dmabuf.get(), F_DUPFD_CLOEXEC, 512)};
   SharedRing ring;
 };
@@ -131,7 +131,7 @@ int race_reopen(Racer& racer) {
   return dup3(racer.ground.dmabuf.get(), number, O_CLOEXEC) < 0 ? errno : 0;
 }
 
-/// Of a capture there is one ground too: the same dma-buf, attached or not, given or not.
+/// The capture calls share one ground, too: the same dma-buf, attached or not, queued or not.
 int race_capture_attach(Racer& racer) {
   const CaptureQueue queue{racer.ground.device.get()};
   uint32_t index = 0;
@@ -156,7 +156,7 @@ int race_capture_stop(Racer& racer) {
   return CaptureQueue{racer.ground.device.get()}.stop();
 }
 
-/// In a ring that ends: it takes along what it has given.
+/// Captures in a ring that ends: its exit cancels its queued captures.
 int race_capture_ring(Racer& racer) {
   SlotRing ring;
   dmawire_uring_capture capture{};
@@ -177,7 +177,7 @@ int race_attach(Racer& racer) {
   return call(racer.ground.card, DRM_IOCTL_GEM_CLOSE, &handle);
 }
 
-/// Changes what decides whether a struct is taken, for as long as it lives.
+/// While it lives, changes the fields that decide whether a struct is accepted.
 class Tearer {
  public:
   explicit Tearer(dmawire_create& request) : thread_([this, &request] { tear(request); }) {}
@@ -205,7 +205,7 @@ class Tearer {
 int race_torn_struct(Racer& racer) {
   struct {
     dmawire_create request;
-    uint64_t beyond;  // what a size that is too large takes in
+    uint64_t beyond;  // included by a size that is too large
   } torn = {create_request(kLength), 0};
   const Tearer tearer{torn.request};
   for (int i = 0; i < 20; ++i) {
@@ -249,7 +249,7 @@ const std::vector<Call> kCalls = {
     {"CaptureInARingThatEnds", race_capture_ring, {}},
 };
 
-/// Each call with itself and with those after it.
+/// Each call with itself and with the later ones.
 class Race : public testing::TestWithParam<size_t> {
  protected:
   void SetUp() override {

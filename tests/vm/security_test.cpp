@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What kmod/SECURITY.md promises (S) and docs/backings.md forbids (B): which tests keep each
-// sentence, by the numbers that stand there, and those tests that no other file has.
+// The promises of kmod/SECURITY.md (S) and the prohibitions of docs/backings.md (B): the tests that
+// keep each sentence, by the numbers in these documents, and tests that fit no other file.
 
 #include <fcntl.h>
 #include <fnmatch.h>
@@ -36,7 +36,7 @@ struct Promise {
 };
 
 constexpr Promise kPromises[] = {
-    // Who may do what.
+    // Permissions.
     {"S1", "Member.CannotRaiseTheLimits:Node.IsGivenToItsGroupByUdev"},
     {"S2", "Member.*"},
     {"S3", "ReadOnly.*:Vgem.*:Mapping.*:Uring.*"},
@@ -46,7 +46,7 @@ constexpr Promise kPromises[] = {
     {"S7", "Node.IsForRootAndItsGroupAlone:Node.IsGivenToItsGroupByUdev"},
     {"S8", "EveryIoctl.*:AnytimeIoctl.*:Race.*"},
     {"S9", "Member.*:FreshMemory.*:UserMemoryAt.*:Memfd.*:Kill.*:Pressure.*"},
-    // What a member of the group can do.
+    // Abilities of a member of the group.
     {"S10",
      "IoctlInfo.LimitIsHalfOfRam*:IoctlCreate.RejectsWhat*LimitForbids*:"
      "Member.HasNoMoreMemoryHoweverManyFilesItOpens"},
@@ -75,11 +75,11 @@ constexpr Promise kPromises[] = {
     {"S26",
      "Fences.AreMadeWhenTheDeviceGetsTheRange:"
      "Fences.OfADeviceThatHangsCarryEtimedoutOnceItIsStopped"},
-    // What the administrator can do.
+    // Abilities of the administrator.
     {"S27", "Node.IsGivenToItsGroupByUdev"},
     {"S28", "Member.CannotRaiseTheLimits"},
     {"S29", "IoctlCreate.ALimitBelowWhatIsInUseRefusesMoreAndTakesNothingAway"},
-    // What a backing must never do.
+    // Prohibitions for every backing.
     {"B12", "Accounting.AFullCgroupIsAnError*"},
     {"B10", "ReservedMemfd.*:MemfdRange.CannotBeLeft*:MemfdRange.IsNot*"},
     {"B11", "MemfdRange.OfAWritableBufferCannotBeSealed*:MemfdRange.CanBeSealedAfterARefusal"},
@@ -181,7 +181,7 @@ TEST(Security, ANodeThatIsTakenAwayLeavesWhatWasMadeOfIt) {
       if (open_device().valid() || mapping.error() != 0)
         return 2;
       mapping.bytes()[0] = 1;
-      // What is open stays so, too.
+      // Open descriptors stay usable, too.
       return try_create(device.get(), kPage) == 0 ? 0 : 3;
     }));
   }

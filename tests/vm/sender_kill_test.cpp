@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Senders whose peer does not read: what is left of one that is killed, that a signal ends one, and
-// that an orderly end still delivers every byte.
+// Senders with a peer that does not read: a killed sender leaves nothing behind, a signal ends a
+// sender, and an orderly end still delivers every byte.
 
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -26,10 +26,10 @@ namespace {
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
-/// What docs/sending.md states for a killed sender's connection and memory.
+/// The bound that docs/sending.md states for a killed sender's connection and memory.
 constexpr auto bound = 10s;
 
-/// A file longer than what a peer's kernel takes that does not read.
+/// A file longer than the socket buffers of a peer that does not read.
 const std::string sample = "/usr/bin/dmawire_vm_test";
 
 /// Whether src has a connection to a port of dst, in any state but TIME_WAIT.
@@ -51,7 +51,7 @@ bool is_connected(const std::string& port) {
   return false;
 }
 
-/// What of the module is held, our own descriptors aside.
+/// Resources of the module in use, without our own descriptors.
 ResourceSnapshot held_of_module() {
   ResourceSnapshot resource_snapshot = ResourceSnapshot::now();
   resource_snapshot.descriptors = 0;
@@ -154,7 +154,7 @@ TEST(SenderToAPeerThatDoesNotRead, LeavesNothingWhenASignalEndsIt) {
   receiver.process().kill();
 }
 
-/// As many frames as were asked for are captured, and there is no room to send them.
+/// All requested frames are captured, and there is no room to send them.
 TEST(SenderToAPeerThatDoesNotRead, IsEndedByASignalWhenItHasAllFrames) {
   const ResourceSnapshot before = held_of_module();
   Deaf receiver;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Clients of `uring_app share` that do what they can to stop it: docs/sharing.md, "Trust", is the
-// contract. tests/unit/share_hostile_test.cpp has what needs no dma-buf.
+// Clients of `uring_app share` that try to stop it: docs/sharing.md, "Trust", is the contract.
+// tests/unit/share_hostile_test.cpp has the tests that need no dma-buf.
 
 #include <gtest/gtest.h>
 #include <linux/dma-buf.h>

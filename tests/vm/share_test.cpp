@@ -359,7 +359,7 @@ class ShareForeign : public testing::Test {
   static constexpr std::uint32_t frames = 6;
   static constexpr std::size_t length = 64 * 1024;
 
-  /// Lends each frame five times and looks at what arrives.
+  /// Lends each frame five times and checks the received data.
   void share(std::vector<Buffer> buffers, const std::string& exporter, const std::string& path,
              const Words& options = {}) {
     FramePool pool = FramePool::one_in_each(std::move(buffers), length, 0);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// One buffer in several slots of several rings at once, whoever of them goes first.
+// One buffer in several slots of several rings at once, released in any order.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -38,7 +38,7 @@ class SharedBuffer : public testing::TestWithParam<std::tuple<By, uint32_t>> {
                           : ring.register_address(mapping_.data(), mapping_.size(), slot);
     EXPECT_EQ(error, 0);
   }
-  /// Where the buffer begins for those who address it through a slot.
+  /// The buffer's first address for requests that use a slot.
   [[nodiscard]] char* base() const {
     return by_ == By::dma_buf ? nullptr : static_cast<char*>(mapping_.data());
   }
@@ -47,7 +47,7 @@ class SharedBuffer : public testing::TestWithParam<std::tuple<By, uint32_t>> {
       io_uring_prep_send_zc_fixed(sqe, socket, base(), length, MSG_WAITALL, 0, slot);
     });
   }
-  /// Results and notifications of so many sends; only those of one send have an order.
+  /// Results and notifications of `count` sends; only the two CQEs of one send have an order.
   static void finish_sends(SlotRing& ring, int count) {
     int sent = 0;
     int notified = 0;

@@ -53,7 +53,7 @@ class Uring : public testing::TestWithParam<uint32_t> {
     return command(DMAWIRE_URING_CMD_UNREGISTER, &argument);
   }
 
-  /// Sends `length` bytes at `offset` of a slot to ourselves and returns what arrived.
+  /// Sends `length` bytes at `offset` of a slot to ourselves and returns the received ones.
   std::string send_to_self(int slot, std::size_t offset, std::size_t length) {
     const Loopback connection;
     ring_.submit([&](io_uring_sqe* sqe) {
@@ -134,7 +134,7 @@ TEST_P(Uring, ASlotReplacedWhileASendIsInFlightDoesNotDisturbTheSend) {
   ring_.submit([&](io_uring_sqe* sqe) {
     io_uring_prep_send_zc_fixed(sqe, connection.near.get(), nullptr, text.size(), MSG_WAITALL, 0,
                                 0);
-  });  // nobody reads: it stays
+  });  // the peer does not read: the send stays in flight
 
   ASSERT_EQ(unregister_slot(0), 0);
   const UniqueFd other = create_buffer(device_.get(), 64 * kPage);  // zeros

@@ -151,7 +151,7 @@ TEST_P(UserMemoryAt, IsWrittenThroughASlotAndNothingAroundIt) {
                                static_cast<unsigned>(length), 0, 0);
     });
   };
-  // A signal, or what io_uring wants of the task, cuts a read from /dev/zero short.
+  // A signal, or task work of io_uring, cuts a read from /dev/zero short.
   for (size_t done = 0; done < bytes().size();) {
     const int length = read_fixed(done, bytes().size() - done);
     ASSERT_GT(length, 0);
@@ -201,7 +201,7 @@ class UserMemory : public testing::Test {
     return request;
   }
 
-  /// As the kernel tells it.
+  /// VmPin as the kernel reports it.
   static std::string pinned_memory() {
     const std::string status = read_text("/proc/self/status");
     const size_t begin = status.find("VmPin:");
@@ -331,7 +331,7 @@ TEST_F(UserMemory, ForReadingIsNotWrittenByAnybody) {
     io_uring_prep_read_fixed(sqe, random.get(), nullptr, kPage, 0, 0);
   }),
             -EFAULT);
-  // Memory that nobody has written yet: pages of zeros that all share.
+  // Memory that is not written yet: pages of zeros, shared by all.
   const Anonymous untouched(4 * kPage);
   const UniqueFd zeros = create(device_.get(), for_reading(untouched.data(), 4 * kPage));
   EXPECT_EQ(read_through_slot(device_.get(), zeros.get(), 4 * kPage), std::string(4 * kPage, '\0'));

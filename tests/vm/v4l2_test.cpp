@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // From a camera over the guest's two network cards: vivid's, which write through vmap, by DMA, and
-// with the multi-planar interface. What they should show v4l2-ctl captures for comparison, into
+// with the multi-planar interface. v4l2-ctl captures the expected pictures for comparison, into
 // memory of the driver's own.
 
 #include <gtest/gtest.h>
@@ -47,7 +47,7 @@ std::string text_of(VividCamera camera) {
   return names.at(static_cast<std::size_t>(camera));
 }
 
-/// `send --v4l2` to a `recv` that keeps what comes.
+/// `send --v4l2` to a `recv` that keeps the received frames.
 class VideoStream : public Stream {
  public:
   VideoStream(const std::string& node, Size size, const Words& options, unsigned rate = 30)
@@ -56,7 +56,7 @@ class VideoStream : public Stream {
                      options),
                {"--hash", "--out", kReceived}} {}
 
-  /// What came is what was sent.
+  /// The received frames equal the sent ones.
   void finish(int sender_status = 0) {
     ASSERT_NO_FATAL_FAILURE(Stream::finish(sender_status));
     EXPECT_EQ(sent["xxh3"], received["xxh3"]);
@@ -96,7 +96,7 @@ class Video : public testing::TestWithParam<VividCamera> {
     ASSERT_EQ(result.status, 0) << control << ": " << result.out << result.err;
   }
 
-  /// What v4l2-ctl captures by itself.
+  /// Frames that v4l2-ctl captures by itself.
   [[nodiscard]] std::vector<std::string> reference(Size size, unsigned count) const {
     const Process::Result result =
         run({"v4l2-ctl", "-d", node_,
@@ -200,7 +200,8 @@ TEST_P(Video, LeavesTheNodeToOtherProgramsThatLook) {
   ASSERT_NO_FATAL_FAILURE(transfer.finish());
 }
 
-/// What v4l2-compliance has against vivid, of which it does not like everything in each version.
+/// v4l2-compliance has complaints about vivid, different ones in each version: a capture must not
+/// add any.
 TEST_P(Video, LeavesTheNodeAsV4l2ComplianceFoundIt) {
   if (is_debug_kernel() && GetParam() != VividCamera::dma)
     GTEST_SKIP() << "one camera has to do where it takes long";
@@ -305,8 +306,8 @@ TEST_F(VideoNode, SaysThatTheMemoryIsNotInOnePiece) {
   EXPECT_NE(result.err.find("--backing contig"), std::string::npos) << result.err;
 }
 
-/// The picture moves from frame to frame, and comes round after some: whatever is sent twice, out
-/// of order, or was written to while the network had it shows.
+/// The picture moves from frame to frame, and repeats after kPeriod frames: a frame that is sent
+/// twice, out of order, or overwritten while the network holds it shows.
 class MovingVideo : public Video {
  protected:
   void SetUp() override {
@@ -325,7 +326,7 @@ class MovingVideo : public Video {
     Video::TearDown();
   }
 
-  /// The pictures that lie between those that came, all of them together.
+  /// The number of pictures missing between the received ones, in total.
   std::size_t skipped() {
     std::size_t count = 0;
     std::size_t expected = 0;
@@ -354,11 +355,11 @@ class MovingVideo : public Video {
     return moved;
   }
 
-  /// Frames a second. A vivid that is late by half a frame's time gives two the same number, though
-  /// the picture has moved.
+  /// Frames per second. If vivid is late by half a frame's time, two frames get the same number,
+  /// though the picture has moved.
   static unsigned rate() { return is_debug_kernel() ? 10 : 30; }
 
-  /// Pixels that it moves from a frame to the next, and frames until it comes round.
+  /// Pixels that the picture moves per frame, and frames until it repeats.
   static constexpr std::size_t kStep = 4;
   static constexpr std::size_t kPeriod = kSmall.width / kStep;
 
@@ -375,8 +376,8 @@ TEST_P(MovingVideo, ArrivesInOrder) {
   EXPECT_EQ(skipped(), transfer.sent["lost"].get<std::size_t>());
 }
 
-/// The receiver stands still, so the network holds all frames, and the camera finds none to write
-/// to.
+/// The receiver is stopped, so the network holds all frames, and the camera has no free buffer to
+/// write to.
 TEST_P(MovingVideo, IsNotWrittenToWhileTheNetworkHasIt) {
   VideoStream transfer{node_, kSmall, {"--frames", "80", "--buffers", "4", "--verbose"}, rate()};
   transfer.wait_for_frames();

@@ -247,8 +247,8 @@ TEST(Exporters, MainlineMappingsAnswerEfaultWhereOursIsSent) {
   ASSERT_TRUE(std::filesystem::exists("/dev/dma_heap/system"));
   Words sources{"udmabuf", "dma-heap"};
   if (is_debug_kernel()) {
-    // Where large folios are to be had it maps segments longer than it said it could, which this
-    // kernel reports of whoever does it.
+    // With large folios udmabuf maps segments longer than the maximum that it declared, which this
+    // kernel reports for any driver.
     std::cout << "not from udmabuf here: the watch over the DMA API ends the guest for a fault of "
                  "udmabuf's own\n";
     sources = {"dma-heap"};
@@ -381,7 +381,7 @@ TEST(Receiver, SaysSoWhenTheDiskIsFull) {
   ASSERT_EQ(::mkdir("/tmp/small", 0700), 0);
   ASSERT_EQ(::mount("tmpfs", "/tmp/small", "tmpfs", 0, "size=1m"), 0);
   {
-    // More than the receiver's socket ever holds (32 MiB): what is in there counts as arrived.
+    // More than the receiver's socket ever holds (32 MiB): bytes in the socket count as arrived.
     const PatternSource source{64 * kMebibyte};
     Receiver receiver{{"--out", "/tmp/small/file"}, "dst"};
     Process sender{send_command("192.0.2.2", receiver.port(), {"-"}),

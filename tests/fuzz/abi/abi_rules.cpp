@@ -117,7 +117,7 @@ int refusal(const dmawire_create& argument, Sized sized) {
   if (const int error = refusal(sized, DMAWIRE_CREATE_SIZE_V1, sizeof(argument))) {
     return error;
   }
-  dmawire_create create{};  // what is not there is 0
+  dmawire_create create{};  // missing fields are 0
   std::memcpy(&create, &argument, std::min<std::size_t>(sized.size, sizeof(create)));
   if ((create.flags & ~flags_of(create.backing)) != 0 || create.reserved != 0 ||
       create.reserved2 != 0 || create.length == 0 || create.backing > DMAWIRE_BACKING_COHERENT ||

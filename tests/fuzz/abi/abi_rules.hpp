@@ -7,16 +7,16 @@
 #include <cstdint>
 #include <span>
 
-/// What uapi.h says about a call, written down a second time: which errors it may give, and which
-/// one it must give for what is wrong with its struct.
+/// A second implementation of uapi.h's rules: the errors that each call may return, and the errno
+/// that it must return for each defect of its struct.
 namespace dmawire::fuzz {
 
-/// What a descriptor is.
+/// The kind of file behind a descriptor.
 enum class Kind { device, ours, foreign, other, memfd, bad };
 /// Kinds that a descriptor of an execution can be of.
 inline constexpr std::size_t kinds = 5;
 
-/// What a buffer was created as.
+/// The parameters that a buffer was created with.
 struct BufferModel {
   std::uint64_t length = 0;
   std::uint32_t direction = 0;
@@ -26,7 +26,7 @@ struct BufferModel {
   std::uint32_t flags = 0;
 };
 
-/// A struct's size as the caller says it, and whether all of what the kernel does not know is 0.
+/// The size that the caller passes for a struct, and whether all bytes unknown to the kernel are 0.
 struct Sized {
   std::uint32_t size;
   bool tail_is_zero;
@@ -50,7 +50,7 @@ extern const std::span<const int> odd_command_errors;
 extern const std::span<const int> odd_ioctl_errors;
 extern const std::span<const int> map_errors;
 
-// The errno that such a call must give, or 0 if there is nothing wrong with what it was told.
+// The errno that a call with this argument must return, or 0 if the argument is valid.
 int refusal(const dmawire_info& info, Sized sized);
 int refusal(const dmawire_create& create, Sized sized);
 int refusal(const dmawire_query& query, Sized sized, Kind kind);
@@ -67,10 +67,10 @@ int refusal(const dmawire_uring_register& argument, Sized sized, Kind kind,
             const BufferModel& buffer);
 int refusal(const dmawire_uring_unregister& argument, Sized sized);
 
-/// The length of the buffer that such a request makes.
+/// The length of the buffer that this request creates.
 std::uint64_t created_length(const dmawire_create& create);
 
-/// What is wrong with an answer, or nullptr.
+/// Describes a defect of an answer; nullptr if it has no defect.
 const char* complaint(const dmawire_query& answer, const BufferModel& buffer);
 const char* complaint(const dmawire_info& answer);
 

@@ -11,7 +11,8 @@
 
 namespace dmawire::fuzz {
 
-/// What a call's pointer points to. The numbers are the grammar's field `ptr`, modulo their count.
+/// The memory behind a call's pointer. The numbers are the grammar's field `ptr`, modulo their
+/// count.
 enum class Pointer {
   good,
   null,
@@ -44,16 +45,16 @@ class Arguments {
   std::atomic<std::size_t> used_ = 0;
 };
 
-/// A thread that, while it is told to, keeps changing words of a struct: what one read of the
-/// kernel finds is not what the next one does.
+/// A thread that, while started, keeps changing the words of a struct: two reads by the kernel find
+/// different values.
 class Tearer {
  public:
   Tearer() : thread_([this] { run(); }) {}
   ~Tearer();
 
-  /// Returns when it is at it; false if it is busy with another thread's struct.
+  /// Returns once the thread is changing words; false if it is busy with another thread's struct.
   bool try_begin(std::uint64_t address, std::size_t length);
-  /// Returns when no word changes any more.
+  /// Returns once no word changes.
   void end();
 
  private:

@@ -43,9 +43,9 @@ bool is_idle(int device) {
 
 }  // namespace
 
-/// What the child tells.
+/// Memory shared with the child: its progress and results.
 struct BatchRunner::Shared {
-  std::atomic<std::size_t> current;  ///< which input it is at
+  std::atomic<std::size_t> current;  ///< index of the input that it runs
   std::array<char, 4096> complaint;
   std::array<Outcome, most> outcomes;
 };

@@ -45,7 +45,7 @@ class BatchRunner {
   };
   /// Up to `most` inputs.
   std::optional<Finding> run(std::span<const Input> inputs);
-  /// What an input of the last batch did.
+  /// The features of an input of the last batch.
   [[nodiscard]] std::span<const Feature> features(std::size_t input) const;
 
  private:
@@ -61,7 +61,7 @@ class BatchRunner {
   std::optional<ModuleText> text_;
   UniqueFd monitor_;
   Shared* shared_;
-  std::vector<bool> seen_;  ///< by the execution whose features are being recorded
+  std::vector<bool> seen_;  ///< by the execution being recorded
 };
 
 }  // namespace dmawire::fuzz

@@ -17,7 +17,7 @@
 namespace dmawire::fuzz {
 namespace {
 
-/// Points that one execution may pass; what comes after is not recorded. Word 0 counts them.
+/// Points that one execution may pass; later ones are not recorded. Word 0 counts them.
 constexpr std::size_t words = 64 * 1024;
 
 [[noreturn]] void fail(const char* what) {

@@ -10,8 +10,8 @@
 
 namespace dmawire::fuzz {
 
-/// Which program points of the kernel a thread passes, as KCOV tells. One thread at a time has it
-/// on; it may be made before a fork and switched on after it.
+/// The program points of the kernel that a thread passes, by KCOV. One thread at a time has it
+/// enabled; it may be made before a fork and enabled after it.
 class Coverage {
  public:
   /// Throws std::system_error where the kernel has no KCOV; one that is `blind` does without, and
@@ -28,7 +28,7 @@ class Coverage {
   /// Everything since the last clear().
   [[nodiscard]] std::span<const std::uint64_t> points() const;
   void clear() noexcept { rewind(0); }
-  /// How much was recorded; rewind() to it forgets what came after.
+  /// Number of recorded points; rewind() to it drops all later ones.
   [[nodiscard]] std::uint64_t position() const noexcept;
   void rewind(std::uint64_t position) noexcept;
 

@@ -49,8 +49,8 @@ std::size_t extent(const Call& call, std::string_view field = "length") {
   return std::min(bounded_length(call.get(field)), arena::area_size - offset);
 }
 
-/// Whether a limit of the memory cgroup is a limit of what a buffer takes: the memory of the others
-/// is in use already.
+/// Whether CREATE allocates the buffer's memory, so that the memory cgroup's limit applies to it:
+/// the other backings use memory that is already in use.
 bool is_allocated_for(const dmawire_create& create) {
   return (create.backing == DMAWIRE_BACKING_PAGES || create.backing == DMAWIRE_BACKING_CONTIG ||
           create.backing == DMAWIRE_BACKING_COHERENT) &&
@@ -78,7 +78,7 @@ int open_device(const std::string& node, int mode, bool waits = false) {
   return ::open(node.c_str(), mode | O_CLOEXEC | (waits ? 0 : O_NONBLOCK));
 }
 
-/// What another process with the first node does before it ends as if killed.
+/// In a child: captures with the first node, then ends as if killed.
 void capture_elsewhere() {
   const int fd = ::open(first_node, O_RDWR | O_CLOEXEC | O_NONBLOCK);
   dmawire_create create{.size = sizeof(create),
@@ -94,7 +94,7 @@ void capture_elsewhere() {
   tell(fd, DMAWIRE_IOC_DEQUEUE, dmawire_dequeue{});
 }
 
-/// Stops what others run on these files.
+/// In a child: stops the captures that the parent runs on these files.
 void stop_all(std::span<const Target> devices) {
   const Impatience impatience;  // a file may be one that waits
   for (const Target& device : devices) {
@@ -301,8 +301,8 @@ void Executor::open(const Call& call) {
   descriptors_.add({fd, Kind::device});
 }
 
-/// By its name in /proc: a path of its own, to the same file or, with O_PATH, to what the kernel
-/// keeps of it when it is closed.
+/// Reopens a descriptor by its name in /proc: a path of its own to the same file or, with O_PATH,
+/// to the dentry that remains after the file is closed.
 void Executor::reopen(const Call& call) {
   const Target from = any(call);
   const int mode = as<int>(call.get("mode")) & (O_PATH | O_ACCMODE);
@@ -351,7 +351,7 @@ void Executor::create(const Call& call) {
 }
 
 int Executor::create_within_limit(const Call& call, int fd, dmawire_create& argument) {
-  // The cgroup is the process's: what a second thread does would be charged, too.
+  // The cgroup limits the whole process: a second thread's calls would be charged, too.
   const bool limited =
       limit_ != 0 && exact_ && is_allocated_for(argument) && surroundings_.limited.enter(limit_);
   const int error = ioctl_with(call, fd, DMAWIRE_IOC_CREATE, argument);
@@ -390,7 +390,7 @@ void Executor::check_created(const dmawire_create& answer, std::size_t file) {
 }
 
 void Executor::check_zeros(const Target& buffer) {
-  // What this passes in the kernel is not the input's merit.
+  // Coverage of this check is not credited to the input.
   const std::uint64_t before = coverage_[0].position();
   void* data = ::mmap(nullptr, buffer.buffer.length, PROT_READ, MAP_SHARED, buffer.fd, 0);
   const auto begin = reinterpret_cast<std::uint64_t>(data);

@@ -34,13 +34,14 @@ struct OwnMemfd {
   void expose(std::uint64_t begin, std::uint64_t length);
 };
 
-/// Makes an input's calls, holds each result against uapi.h, and leaves nothing behind.
+/// Makes an input's calls, checks each result against uapi.h, and releases everything.
 ///
 /// References: of a device, -1 is no descriptor, -2 a dma-buf, -3 a memfd; if there is no device
-/// yet, one is opened. Of a buffer, -1 is no descriptor, -2 one that is no dma-buf, -3 another
-/// exporter's. Of a ring, any number; if there is none yet, one is made, with a table of 4 slots.
-/// Of a memfd that CREATE is given, 0 is none, 1 one that all executions share, 2 to 4 are no
-/// memfds, and those from 5 on are the execution's own; if there is none yet, one is made.
+/// yet, one is opened. Of a buffer, -1 is no descriptor, -2 a descriptor that is no dma-buf, -3
+/// another exporter's dma-buf. Of a ring, any number; if there is no ring yet, one is made, with a
+/// table of 4 slots. Of a memfd for CREATE, 0 means no memfd, 1 the memfd that all executions
+/// share, 2 to 4 descriptors that are no memfds, and from 5 on the execution's own memfds; if it
+/// has no memfd yet, one is made.
 ///
 /// Lengths below 64 GiB are taken modulo 512 KiB, so that the 24 calls of an input have at most 12
 /// MiB; longer ones are more than any machine has.
@@ -50,7 +51,7 @@ class Executor {
   Executor(const Surroundings& surroundings, std::array<Coverage, 2>& coverage)
       : surroundings_(surroundings), coverage_(coverage) {}
 
-  /// What the kernel did wrong, or an empty text.
+  /// Describes the first violation by the kernel; an empty text if there is no violation.
   std::string run(const Input& input);
   [[nodiscard]] const std::vector<Result>& results() const noexcept { return results_; }
 
@@ -63,8 +64,8 @@ class Executor {
   void clean_up();
 
   void complain(const std::string& what);
-  /// Notes how a call ended and whether it may. `refusal`: the error it must give, or 0 if the
-  /// caller cannot know. `other_file`: the descriptor may have become another one's meanwhile.
+  /// Records how a call ended and checks that it may. `refusal`: the error it must return, or 0 if
+  /// it cannot be predicted. `other_file`: the descriptor number may refer to another file by now.
   void judge(std::size_t type, int error, std::span<const int> allowed, int refusal = 0,
              bool other_file = false);
   [[nodiscard]] bool is_allowed(int error, std::span<const int> allowed, bool other_file) const;
@@ -88,10 +89,10 @@ class Executor {
   /// Puts a struct where the call's `ptr` says, followed by its tail.
   template <typename T>
   std::uint64_t place(const Call& call, const T& argument);
-  /// ioctl() with such a struct, which has the answer afterwards; the errno or 0.
+  /// ioctl() with the struct, which holds the answer afterwards; the errno or 0.
   template <typename T>
   int ioctl_with(const Call& call, int fd, unsigned long command, T& argument);
-  /// The same for one whose only answer that can be foretold is a refusal.
+  /// The same for calls of a capture: only a refusal can be predicted.
   template <typename T>
   void ioctl_of_capture(const Call& call, unsigned long command, T& argument,
                         std::span<const int> errors, int refused);
@@ -171,7 +172,7 @@ class Executor {
   std::vector<std::uint32_t> gem_handles_;
   std::vector<pid_t> children_;
   std::vector<OwnMemfd> memfds_;
-  std::size_t first_memfd_ = 0;  ///< number of memfds_[0]: those of earlier executions count too
+  std::size_t first_memfd_ = 0;  ///< number of memfds_[0]: memfds of earlier executions count too
   int timeline_ = -1;            ///< of fences that only an input signals
   std::optional<Impatience> impatience_;
   std::uint64_t limit_ = 0;  ///< of memory for each buffer, if any
@@ -179,7 +180,7 @@ class Executor {
   bool has_user_memory_ = false;  ///< some buffer is made of it
   std::vector<Result> results_;
   std::string complaint_;
-  bool exact_ = true;  ///< nobody else touches what a call refers to
+  bool exact_ = true;  ///< no other thread or process touches the objects of a call
   bool parallel_ = false;
   bool torn_ = false;
   std::mutex mutex_;  ///< for the lists and texts above

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// A call that is several: a dma-buf is a device's for a while, and what the CPU wrote meanwhile to
-// what the device was not given must be there afterwards.
+// A call that is a sequence: a dma-buf is attached to a device for a while. CPU writes to parts
+// that were not queued must still be there afterwards.
 
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -41,7 +41,7 @@ class Pages {
       last_of(i) = mark(i);
     }
   }
-  /// Whether those from that page on are there.
+  /// Whether the marks of all pages from `begin` on are there.
   [[nodiscard]] bool has_marks(std::uint64_t begin) {
     for (std::uint64_t i = begin; valid() && i < count_; ++i) {
       if (last_of(i) != mark(i)) {

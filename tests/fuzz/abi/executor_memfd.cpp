@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// The calls of an input on memfds that buffers are made of, and what must hold of them whatever is
-// called: a mapping shows no page of a file that is not a buffer's, and a sealed file does not
-// change.
+// The calls of an input on memfds that buffers are made of, and the invariants that every sequence
+// of calls must keep: a mapping shows no page of a file outside the buffer, and a sealed file does
+// not change.
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -23,7 +23,7 @@ constexpr std::uint64_t page = 4096;
 constexpr std::size_t pages = 64;
 constexpr std::uint64_t max_bytes = 2 * pages * page;
 
-// In the middle of a page, which only frames of a device and what is sent go over.
+// In the middle of a page: only a device's frames and sent data overwrite it.
 constexpr std::uint64_t mark_offset = page / 2;
 constexpr std::uint64_t mark_prefix = 0x6d61'726b'0000'0000;
 

@@ -48,9 +48,9 @@ void Executor::fence(const Call& call) {
   }
 }
 
-// Linux 7.3 deadlocks where a timeline is closed with a fence that has not signaled and whose last
-// reference is a poll(2) of a dma-buf: sw_sync_debugfs_release() holds the lock that the fence's
-// release takes. To advance a timeline is safe.
+// Closing a timeline deadlocks in Linux 7.3 if it has an unsignaled fence whose last reference is a
+// poll(2) of a dma-buf: sw_sync_debugfs_release() holds the lock that the fence's release takes.
+// Advancing the timeline is safe.
 void Executor::close_timeline() {
   if (timeline_ < 0) {
     return;

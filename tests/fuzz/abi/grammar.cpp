@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The calls of an input and what is worth trying for each of their fields.
+// The calls of an input and the interesting values of each of their fields.
 
 #include <fcntl.h>
 #include <liburing.h>
@@ -65,8 +65,8 @@ const Values pages_of_files{{0, 1, 2, 8, 15, 16, 31, 63, 64, 1024, most, -1}};
 const Values open_modes{{O_PATH, O_RDWR, O_RDONLY, O_WRONLY}};
 const Values send_flags{{0, MSG_WAITALL, MSG_DONTWAIT, MSG_MORE}};
 
-// What all structs have: how much of them is said to be there, what stands after the part that the
-// kernel knows, and what is wrong with the pointer (enum Pointer).
+// Fields that all structs have: the size passed to the kernel, the contents of the tail beyond the
+// part that the kernel knows, and the defect of the pointer (enum Pointer).
 const Field size{"size", &sizes, -1};
 const Field tail{"tail", &few};
 const Field pointer{"ptr", &few};

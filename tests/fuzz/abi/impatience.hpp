@@ -8,8 +8,8 @@
 
 namespace dmawire::fuzz {
 
-/// While it lives, what this thread waits for is interrupted, again and again: as the CPU's access
-/// to a dma-buf that a device was given and may never fill.
+/// While it lives, SIGALRM keeps interrupting the waits of this thread, for example CPU access to a
+/// dma-buf that is queued to a device and may never be filled.
 class Impatience {
  public:
   Impatience() {

@@ -43,7 +43,7 @@ void set_field(Call& call, std::string_view word, std::string_view line) {
   call.values[static_cast<std::size_t>(field - fields.begin())] = value;
 }
 
-/// The number of a call, or how many there are if there is none of that name.
+/// The index of a call; grammar().size() if the name is unknown.
 std::size_t index_of(std::string_view name) {
   const auto type = std::find_if(grammar().begin(), grammar().end(),
                                  [&](const CallType& t) { return t.name == name; });
@@ -85,7 +85,7 @@ std::int64_t Call::get(std::string_view field) const {
       return values[i];
     }
   }
-  std::abort();  // the executor asks for what the grammar does not have
+  std::abort();  // the executor asked for a field that the grammar lacks
 }
 
 std::string to_text(const Input& input) {

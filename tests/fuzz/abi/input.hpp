@@ -8,21 +8,21 @@
 #include <string_view>
 #include <vector>
 
-/// What the fuzzer feeds the kernel: short sequences of calls, as text and under mutation.
+/// The fuzzer's inputs: short sequences of calls, as text and under mutation.
 ///
 /// An input is some lines, ended by an empty one. The first may be `parallel` (another thread makes
 /// the second half of the calls at the same time) or `torn` (another thread rewrites the structs
 /// while the kernel reads them), or both after one another. Each other line is a call: its name,
-/// and those fields that are not at their default, as in
+/// and the fields that are not at their default, as in
 ///
 ///     create length=65536 flags=1
 ///     map length=65536
 ///     register slot=1 offset=4096
 ///
-/// A `#` begins a comment. Descriptors, rings and mappings are named by number among those of their
-/// kind that exist at that moment, modulo how many there are, so a sequence stays meaningful when a
-/// mutation takes a call away; negative numbers stand for wrong ones (see Executor). grammar() has
-/// all calls and fields.
+/// A `#` begins a comment. Descriptors, rings and mappings are referenced by number among all of
+/// their kind that exist at that moment, modulo their count, so a sequence stays meaningful when a
+/// mutation removes a call; negative numbers stand for wrong ones (see Executor). grammar() has all
+/// calls and fields.
 namespace dmawire::fuzz {
 
 inline constexpr std::size_t max_calls = 24;

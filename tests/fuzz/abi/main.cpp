@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Looks for sequences of calls that the module does not take well. Wants root, the module, and a
-// kernel with KCOV and with watchers that panic: KASAN, lockdep and their like are half of what
-// tells a bug. The other half is abi_rules.hpp.
+// Searches for sequences of calls that the module does not handle. Needs root, the module, and a
+// kernel with KCOV and with debug checks that panic: KASAN, lockdep and similar detect half of the
+// bugs. abi_rules.hpp detects the other half.
 
 #include <getopt.h>
 
@@ -64,7 +64,7 @@ std::vector<Input> read_corpus(const std::string& directory) {
   return inputs;
 }
 
-/// The inputs that did something new when they came, and what all of them did.
+/// The inputs that reached new features when they were added, and the features of all of them.
 class Corpus {
  public:
   void consider(const Input& input, std::span<const Feature> features) {

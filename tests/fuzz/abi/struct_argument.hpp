@@ -22,7 +22,7 @@ inline bool is_as_written(Pointer pointer) {
   return pointer == Pointer::good || pointer == Pointer::odd;
 }
 
-/// What a call says in its struct's field `size`.
+/// The `size` field that a call passes in its struct.
 template <typename T>
 std::uint32_t size_of_struct(const Call& call) {
   const std::int64_t size = call.get("size");
@@ -34,14 +34,14 @@ Sized sized(const Call& call) {
   return {size_of_struct<T>(call), call.get("tail") == 0};
 }
 
-/// An ioctl whose answer does not matter.
+/// An ioctl with its result ignored.
 template <typename T>
 void tell(int fd, unsigned long command, T argument) {
   argument.size = sizeof(argument);
   ::ioctl(fd, command, &argument);
 }
 
-/// The call's struct, and what stands behind it if it says that it is longer than it is: up to a
+/// Places the call's struct, followed by extra bytes if `size` is larger than the struct: up to a
 /// page, the last byte not zero if there is a `tail`.
 template <typename T>
 std::uint64_t Executor::place(const Call& call, const T& argument) {

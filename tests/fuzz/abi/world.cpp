@@ -70,8 +70,9 @@ UniqueFd udmabuf() {
                          .offset = 0,
                          .size = page};
   UniqueFd buffer{::ioctl(device.get(), UDMABUF_CREATE, &request)};
-  // It maps its memory for the direction of the first sync, whatever the others are; the kernel
-  // that watches calls that a bug of udmabuf's (Linux 7.3) unless the first is for both.
+  // udmabuf maps its memory for the direction of the first sync and ignores the direction of later
+  // ones; the DMA API debugging of the debug kernel reports that bug (Linux 7.3) unless the first
+  // sync is for both directions.
   dma_buf_sync both{.flags = DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW};
   ::ioctl(buffer.get(), DMA_BUF_IOCTL_SYNC, &both);
   return buffer;

@@ -20,32 +20,32 @@
 
 namespace dmawire::fuzz {
 
-/// Descriptors below this one are the fuzzer's; the kernel gives an execution those from here on.
+/// Descriptors below this one are the fuzzer's; an execution gets descriptors from here on.
 inline constexpr int first_fd = 64;
 
 /// The number of no memfd.
 inline constexpr std::size_t no_memfd = SIZE_MAX;
 
-/// What a call refers to.
+/// The object that a call refers to.
 struct Target {
   int fd = -1;
   Kind kind = Kind::bad;
   BufferModel buffer{};
-  std::size_t file = no_memfd;  ///< of the execution's own: which it is, or its memory is of
+  std::size_t file = no_memfd;  ///< of the execution's own: index of it, or of the buffer's memfd
 };
 
 /// The descriptors of an execution, by kind. Any thread may use it.
 class Descriptors {
  public:
   void add(const Target& target);
-  /// Number `reference` of that kind, or a bad one if there is none.
+  /// Number `reference` of that kind, or a bad one if the kind is empty.
   Target find(Kind kind, std::int64_t reference);
-  /// The same, and it is no longer here.
+  /// The same, and removes it from the list.
   Target take(Kind kind, std::int64_t reference);
   /// All of that kind.
   std::vector<Target> all(Kind kind);
   void replace(int fd, const Target& target);
-  /// Closes everything that the kernel gave since it was last empty.
+  /// Closes all descriptors that the kernel returned since it was last empty.
   void clear();
 
  private:
@@ -53,12 +53,12 @@ class Descriptors {
   std::array<std::vector<Target>, kinds> by_kind_;
 };
 
-/// What a request's result is judged by when it comes.
+/// The expected results of a request, checked when its CQE arrives.
 struct Request {
   std::size_t type;
   std::span<const int> errors;
   int refusal;
-  bool other_file = false;  ///< the descriptor may have become another one's by then
+  bool other_file = false;  ///< the descriptor number may refer to another file by then
 };
 
 /// An io_uring with a table of fixed buffers. Threads take the lock.
@@ -98,7 +98,7 @@ bool touch(std::uint64_t begin, std::uint64_t end, bool write);
 std::optional<std::uint64_t> read_word(std::uint64_t at);
 /// Whether a range, which must be mapped, is all zeros; false too if a page is not there.
 bool is_zero(std::uint64_t begin, std::uint64_t end);
-/// Makes a fault in those three what they return. Once in a process.
+/// Installs the fault handler that touch(), read_word() and is_zero() rely on. Once per process.
 void catch_faults();
 
 /// A memory cgroup that a process is in while it makes one call: a new one each time, so that
@@ -115,7 +115,7 @@ class LimitedMemory {
   UniqueFd outside_;
 };
 
-/// The card whose driver can be taken away and given back.
+/// The card, with a driver that can be unbound and bound again.
 class Card {
  public:
   Card();
@@ -132,11 +132,11 @@ class Card {
   test::EduCard card_;
 };
 
-/// What all executions of a process share: sockets, descriptors of other exporters.
+/// Objects shared by all executions of a process: sockets, descriptors of other exporters.
 struct Surroundings {
   Surroundings();
 
-  /// Takes in all that has been sent.
+  /// Receives everything that has been sent.
   void drain(std::size_t pair) const;
 
   static constexpr std::size_t pairs = 2;  ///< TCP, then Unix
@@ -149,7 +149,7 @@ struct Surroundings {
   UniqueFd memfd;  ///< of 64 pages, that buffers can be made of
   Card card;
   LimitedMemory limited;
-  bool uring_takes_buffers;  ///< the kernel has what DMAWIRE_URING_CMD_* need
+  bool uring_takes_buffers;  ///< the kernel supports DMAWIRE_URING_CMD_*
 };
 
 }  // namespace dmawire::fuzz

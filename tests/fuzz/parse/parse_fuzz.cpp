@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
 // Every format that the library and the program read, under libFuzzer. The first byte of an input
-// chooses the format, A the first of `formats` and so on; the rest is what is read.
+// selects the format, A the first of `formats` and so on; the rest is the text to parse.
 //
-// A format finds a bug by crashing, by what the sanitizers see, by an exception that it does not
-// promise, and by what must() is told.
+// A bug is a crash, a sanitizer report, an exception that the parser does not document, or a failed
+// must().
 
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
@@ -62,7 +62,7 @@ T take(Bytes& bytes) {
   return std::bit_cast<T>(front);
 }
 
-/// Runs a parser that throws std::invalid_argument, and nothing else, on what it does not take.
+/// Runs a parser that rejects its input with std::invalid_argument and throws nothing else.
 template <typename Parse>
 bool takes(Parse parse) {
   try {
