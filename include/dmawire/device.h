@@ -40,10 +40,10 @@
  *
  * FENCES. A driver may state the longest time from one completion of its device to
  * the next, while it has transfers (max_interval_ms). Userspace can then ask for
- * fences (DMAWIRE_ATTACH_FENCES), which other drivers wait for. In exchange stop() is
- * on the path that signals fences: it allocates memory only with GFP_NOWAIT, takes no
- * lock that is held over other allocations, and flushes only work of WQ_MEM_RECLAIM
- * workqueues. A device that exceeds the time is stopped.
+ * fences (DMAWIRE_ATTACH_FENCES), which other drivers wait for. In exchange stop()
+ * is on the path that signals fences: it allocates memory only with GFP_NOWAIT,
+ * takes no lock that is held over other allocations, and flushes only work of
+ * WQ_MEM_RECLAIM workqueues. A device that exceeds the time is stopped.
  */
 #ifndef DMAWIRE_DEVICE_H
 #define DMAWIRE_DEVICE_H

@@ -63,8 +63,8 @@ enum class Backing {
                                  dmawire_direction direction, Layout layout = Layout::pages);
 
 /// A pool of `frames` frames in as many buffers as that takes: of 1 MiB (2 MiB if `huge`), so that
-/// a buffer holds many small frames (a send gathers from one buffer only) and is still found through
-/// in a few steps. Throws Error.
+/// a buffer holds many small frames (a send gathers from one buffer only) and is still found
+/// through in a few steps. Throws Error.
 [[nodiscard]] FramePool make_pool(Exporter exporter, Layout layout, std::uint32_t frames,
                                   std::size_t frame_length);
 /// The same of the module's buffers with that backing, its pages in the usual layout. Their length

@@ -30,12 +30,12 @@ struct CaptureStatistics {
   std::uint64_t canceled = 0;  ///< frames that came back empty when the device was stopped or gone
 };
 
-/// Fills the frames of a pool on the ring of a sender: a device of dmawire's (Capture), or a
-/// camera (VideoCapture).
+/// Source of filled frames of a pool, on a ring of its own or a sender's: a device of dmawire
+/// (Capture), or a camera (VideoCapture).
 ///
 /// A frame belongs to one of user, device and network: give() takes frames out of the pool and
-/// hands them to the device, next() yields them when they are filled, and the receiver of such a
-/// frame is its holder until it returns to the pool.
+/// queues them to the device, next() yields them when they are filled, and the caller then holds
+/// the frame until it returns to the pool.
 ///
 ///     source.give();
 ///     source.start(rate);
@@ -57,11 +57,11 @@ class FrameSource {
 
   static constexpr std::uint32_t all = ~std::uint32_t{0};
 
-  /// Hands free frames of the pool to the device, `most` at most and never more than it takes.
-  /// Answers the error that ended the capture, if one has.
+  /// Queues free frames of the pool to the device, `most` at most and never more than its queue
+  /// holds. Returns the error that ended the capture, if any.
   virtual std::error_code give(std::uint32_t most) noexcept = 0;
-  /// Lets the device begin, with the queued frames; `rate` frames a second, or, if 0, as it
-  /// pleases. Throws Error.
+  /// Starts the device, with the queued frames; at `rate` frames a second, or, if 0, at its own
+  /// rate. Throws Error.
   virtual void start(std::uint32_t rate) = 0;
   /// The next frame that is filled, in the order of completion. Never waits.
   [[nodiscard]] virtual std::optional<CapturedFrame> next() noexcept = 0;
@@ -69,21 +69,21 @@ class FrameSource {
   /// With a sender it is the sender that waits, for both.
   virtual std::error_code wait() noexcept = 0;
 
-  /// Stops the device, and gives it nothing from now on. Any thread may call it, and a signal
-  /// handler: queued frames come back and end waits.
+  /// Stops the device, and queues nothing from now on. Any thread may call it, and a signal
+  /// handler: queued frames complete and end waits.
   virtual void stop() noexcept = 0;
-  /// Stops the device and waits until everything is back. Frames filled by then are still there
-  /// for next().
+  /// Stops the device and waits until all frames have completed. Frames filled by then are still
+  /// returned by next().
   virtual void finish() noexcept = 0;
 
-  /// Frames that are the device's now, and wanted back filled.
+  /// Frames that are queued now, to be filled.
   [[nodiscard]] virtual std::uint32_t given() const noexcept = 0;
-  /// How many more it may be given, so that it captures `count` in all.
+  /// How many more may be queued, so that the device captures `count` in all.
   [[nodiscard]] std::uint32_t wanted_of(std::uint64_t count) const noexcept {
     const std::uint64_t taken = std::min(statistics().captured + given(), count);
     return static_cast<std::uint32_t>(std::min<std::uint64_t>(count - taken, all));
   }
-  /// Why nothing more comes.
+  /// The error that ended the capture.
   [[nodiscard]] virtual std::error_code failure() const noexcept = 0;
   [[nodiscard]] virtual const CaptureStatistics& statistics() const noexcept = 0;
 

@@ -7,8 +7,8 @@
 
 namespace dmawire {
 
-/// A writable mapping of a file descriptor, shared, or of memory of this process alone. Move-only;
-/// unmaps at the end of its life.
+/// A writable mapping: shared, of a file descriptor, or of memory of this process alone. Move-only;
+/// unmapped by the destructor.
 ///
 /// The mapping keeps the buffer alive: the descriptor may be closed before it.
 class Mapping {

@@ -7,14 +7,13 @@
 
 namespace dmawire {
 
-/// Sockets of this machine, of packets in order (SOCK_SEQPACKET), by their names in the file
-/// system.
+/// Unix sockets of type SOCK_SEQPACKET, by their names in the file system.
 
-/// A listening one, which never waits in accept(). The name of a socket without listener
-/// is taken over. Throws Error.
+/// A listening socket; accept() on it never waits. Replaces a socket of that name that has no
+/// listener. Throws Error.
 [[nodiscard]] UniqueFd listen_packets(const std::string& path);
 
-/// A connection to one, which never waits for it either. Throws Error.
+/// A connection to a listening socket; never waits for it. Throws Error.
 [[nodiscard]] UniqueFd connect_packets(const std::string& path);
 
 }  // namespace dmawire

@@ -15,7 +15,7 @@ namespace dmawire {
 struct PathReport {
   Path path;
   bool available;
-  std::string reason;  ///< why not, or a description
+  std::string reason;  ///< why it is not available, or a description
 };
 
 /// Every path, best first.

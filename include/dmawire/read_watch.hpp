@@ -8,8 +8,8 @@ namespace dmawire {
 
 class RingHost;
 
-/// Ends a wait on a ring when a descriptor can be read: so one wait is for the device, the
-/// network, the disk and a socket.
+/// Ends a wait on a ring when a descriptor becomes readable, so that one wait covers the device,
+/// the network, the disk and a socket.
 ///
 ///     ReadWatch watch{capture.ring_host(), socket};
 ///     for (;;) {
@@ -30,9 +30,9 @@ class ReadWatch {
   ReadWatch(const ReadWatch&) = delete;
   ReadWatch& operator=(const ReadWatch&) = delete;
 
-  /// From the next wait on, until one is ended by it. Costs nothing if it is armed.
+  /// Takes effect with the next wait, until it has ended one. No cost if it is armed already.
   void arm() noexcept;
-  /// False once the descriptor could be read, or has failed, until it is armed again.
+  /// False once the descriptor was readable or has failed, until it is armed again.
   [[nodiscard]] bool armed() const noexcept;
 
  private:

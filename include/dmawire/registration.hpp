@@ -8,9 +8,9 @@
 
 namespace dmawire {
 
-/// Buffers in the table of an io_uring of their own, ready to be sent from: the set-up that a path
-/// has to do once before its first send, and nothing else. It is there to be measured; a sender
-/// does the same for itself.
+/// Buffers in the buffer table of an io_uring of their own, ready to be sent from: the setup of a
+/// path before its first send, and nothing else. It exists for benchmarks; a sender does the same
+/// for itself.
 class Registration {
  public:
   /// `direct`: dmawire's dma-bufs go into the table as they are, with nothing mapped. `fixed`: each

@@ -19,7 +19,7 @@ class RingHost;
 /// How bytes get from a buffer to a socket.
 enum class Path {
   direct,  ///< IORING_OP_SEND_ZC from a dma-buf in the ring's table: no mapping is read, nothing is
-           ///< pinned (dmawire's buffers, Linux 7.2)
+           ///< pinned (dmawire's buffers, Linux 7.3)
   fixed,   ///< IORING_OP_SEND_ZC from a buffer registered with the ring (Linux 6.0)
   plain,   ///< IORING_OP_SEND_ZC from an address (Linux 6.0)
   msg,     ///< sendmsg(MSG_ZEROCOPY) and the socket's error queue (Linux 4.14)
@@ -35,10 +35,10 @@ struct SenderStatistics {
   std::uint64_t sends = 0;          ///< send requests that the kernel completed
   std::uint64_t copying_sends = 0;  ///< of these: asked for as a copy, see Options::may_copy
   std::uint64_t retries = 0;        ///< requests that found no memory and were made again
-  std::uint64_t notifications = 0;  ///< zero-copy requests with a notification: memory released
+  std::uint64_t notifications = 0;  ///< zero-copy requests whose memory the kernel has released
   std::uint64_t zero_copied = 0;    ///< of these: it said that it copied nothing
   std::uint64_t copied = 0;         ///< of these: it said that it copied
-  std::uint64_t merged = 0;         ///< of these: told together with an earlier one (see below)
+  std::uint64_t merged = 0;         ///< of these: merged into an earlier notification (see below)
   std::uint64_t system_calls = 0;   ///< made by the sender
   bool usage_reported = false;      ///< whether the kernel tells the three above (Linux 6.2)
 };
@@ -46,19 +46,20 @@ struct SenderStatistics {
 /// Sends frames over connected sockets: over TCP in order; over UDP each frame as one datagram, in
 /// order as long as the socket's buffer has room for the frames in flight.
 ///
-/// A frame handed to send() belongs to the network until the kernel has let go of it; then it
-/// returns to its pool by itself. Frames that wait for the same connection and are neighbours go
-/// out as one request, with one notification: nothing ever waits to be gathered.
+/// A frame passed to send() belongs to the network until the kernel has released it; then it
+/// returns to its pool by itself. Consecutive frames of a connection that are near each other in
+/// one buffer go out as one request, with one notification; a frame never waits for others to be
+/// gathered.
 ///
 /// Not thread-safe. No function throws: this is the data path. The first error of a connection is
-/// final for it: its frames return to the pool and send() on it answers that error. wait(),
-/// progress() and finish() answer the first error of any connection.
+/// final for it: its frames return to the pool and send() on it returns that error. wait(),
+/// progress() and finish() return the first error of any connection.
 ///
-/// Errors: as of the socket (EPIPE, ECONNRESET, EMSGSIZE, ...). ENOBUFS and ENOMEM are not, as
-/// long as requests are in flight: their end makes room, and the send is made again.
+/// Errors: those of the socket (EPIPE, ECONNRESET, EMSGSIZE, ...). ENOBUFS and ENOMEM are no errors
+/// while requests are in flight: their completion frees memory, and the send is retried.
 ///
 /// On `merged`: when the kernel adds a send to the packet of the send before it, one notification
-/// speaks for both, and the second is flagged "copied" whatever happened. Such a flag is counted as
+/// covers both, and the second send is always flagged "copied". This flag is counted as
 /// merged if it arrives in one run behind a notification of an earlier send that was not flagged.
 class Sender {
  public:
@@ -66,7 +67,7 @@ class Sender {
   static constexpr std::uint32_t max_gathered = 64;
 
   struct Options {
-    /// The window: most frames handed to the kernel and not yet let go of, at any batch size.
+    /// The window: max frames passed to the kernel and not yet released, at any batch size.
     /// Connections share it equally; each has at least one.
     std::uint32_t depth = 64;
     /// Frames that come together before they are started, while the network has enough to do.
@@ -85,15 +86,15 @@ class Sender {
     /// Requests that others (Capture, Recorder) may have on the sender's ring at a time: it is made
     /// as much larger.
     std::uint32_t client_requests = 0;
-    /// Notified when frames leave and when they come back. It must outlive the sender.
+    /// Notified when frames leave and when they come back. Must outlive the sender.
     FrameObserver* observer = nullptr;
   };
 
   virtual ~Sender() = default;
 
   /// Queues the first `length` bytes of a frame (1 to its size) for a connection, counted in the
-  /// order they were given. Starts what is queued whenever another batch has come together; whoever
-  /// has no further frame at hand calls progress(). Never waits.
+  /// order they were given. Starts queued frames whenever another batch is complete; a caller
+  /// without a further frame calls progress(). Never waits.
   [[nodiscard]] virtual std::error_code send_to(std::uint32_t connection, Frame frame,
                                                 std::size_t length) noexcept = 0;
   /// The same for the first connection.

@@ -38,7 +38,7 @@ struct ShareClientStatistics {
 
 /// Is lent frames by another process: the client's end of share.h.
 ///
-/// The frames are of a pool of its own, over the memory of the owner, and can be sent and
+/// The frames belong to a pool of its own, over the memory of the owner, and can be sent and
 /// recorded like any others. One that returns to this pool is not free: it goes back to its owner
 /// with the next give_back().
 ///
@@ -50,7 +50,7 @@ struct ShareClientStatistics {
 ///     }
 ///
 /// Not thread-safe. After construction nothing throws. Errors: ENODATA (the owner has ended it, see
-/// reason()), ECONNRESET (the owner is gone without a word), EPROTO (it broke a rule).
+/// reason()), ECONNRESET (the owner is gone without END), EPROTO (it broke a rule).
 class ShareClient {
  public:
   struct Options {
@@ -66,27 +66,27 @@ class ShareClient {
   ShareClient(const std::string& path, const Options& options);
   /// Over a connection that was made otherwise; `name` is its name in errors.
   ShareClient(UniqueFd socket, const std::string& name, const Options& options);
-  /// Gives back all that is left. Senders and recorders from the pool must be gone.
+  /// Returns all frames. Senders and recorders from the pool must be gone.
   ~ShareClient();
   ShareClient(const ShareClient&) = delete;
   ShareClient& operator=(const ShareClient&) = delete;
 
   /// The next frame, in order, if one has come. Never waits.
   [[nodiscard]] std::optional<LentFrame> next() noexcept;
-  /// Tells the owner of the frames that are back in the pool. Never waits: with
-  /// no room in the socket the next call tells the rest.
+  /// Tells the owner of the frames that are back in the pool. Never waits: if the
+  /// socket has no room, the next call sends the rest.
   std::error_code give_back() noexcept;
   /// Gives back, then waits until next() has a frame; a signal ends the wait too.
   [[nodiscard]] std::error_code wait() noexcept;
   /// Can be read (poll, io_uring) when next() may have a frame, or something has ended.
   [[nodiscard]] int fd() const noexcept;
 
-  /// Why nothing comes any more, if all that came has been taken.
+  /// The error that ended the connection, once next() has returned all frames.
   [[nodiscard]] std::error_code failure() const noexcept;
   /// With ENODATA: the owner's reason.
   [[nodiscard]] dmawire_share_reason reason() const noexcept;
 
-  /// The owner's source.
+  /// A buffer that the owner lends frames of.
   struct SharedBuffer {
     std::string exporter;  ///< "dmawire", or the name of another; empty: not known
     bool foreign;          ///< not a dma-buf of dmawire

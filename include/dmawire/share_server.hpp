@@ -30,11 +30,11 @@ struct ShareStatistics {
 /// Lends the frames of a pool to other processes: the owner's end of share.h.
 ///
 /// Every client is lent every frame that is published while it is there. A frame is back in its
-/// pool when no client holds it any more: each client has said so, or has gone, of which the kernel
-/// tells. A client that holds its share of the pool is lent no more until it gives some back; the
-/// shares are such that all clients together leave as many frames to the owner as to one of them,
-/// so that no client, however slow, stops the owner or the others. Clients that are silent, do not
-/// read or never end are held to the deadlines of share.h: a timer that is part of fd() sees to it.
+/// pool when no client holds it any more: each client has returned it, or has closed its
+/// connection. A client that holds its share of the pool is lent no more until it returns some; the
+/// pool is divided so that the owner keeps as many frames as one client, so no client, however
+/// slow, stops the owner or the others. Clients that are silent, do not read or never end are held
+/// to the deadlines of share.h: a timer that is part of fd() sees to it.
 ///
 ///     ShareServer server{"/run/frames", pool, 8};
 ///     for (;;) {
@@ -45,16 +45,17 @@ struct ShareStatistics {
 ///       ... wait until there are frames, or server.fd() can be read ...
 ///     }
 ///
-/// Not thread-safe. After construction nothing throws or waits.
+/// Not thread-safe. After construction nothing throws or waits, independent of the clients.
 class ShareServer {
  public:
   /// Connections that may be there without having said hello. One more, and the oldest goes: they
   /// take no client's place.
   static constexpr std::uint32_t max_newcomers = 16;
 
-  /// Listens at `path` in the file system; processes that may write to that file can connect. What
-  /// a killed owner has left there is replaced. The pool must outlive the server. Throws Error:
-  /// also if there are not more frames than clients, or more of anything than share.h allows.
+  /// Listens at `path` in the file system; processes that may write to that file can connect. A
+  /// socket left there by a killed owner is replaced. The pool must outlive the server. Throws
+  /// Error: also if there are not more frames than clients, or more of anything than share.h
+  /// allows.
   ShareServer(const std::string& path, FramePool& pool, std::uint32_t max_clients);
   /// For connections that are made otherwise, see add().
   ShareServer(FramePool& pool, std::uint32_t max_clients);
@@ -66,20 +67,20 @@ class ShareServer {
   /// Takes the owner's end of a SOCK_SEQPACKET connection to a client.
   void add(UniqueFd socket) noexcept;
 
-  /// Lends a frame, which must begin with what `length` says, to all clients that have room. They
-  /// learn of it with serve().
+  /// Lends the first `length` bytes of a frame to all clients that have room; serve() announces the
+  /// frame to them.
   void publish(CapturedFrame frame) noexcept;
   /// Whether a client is there that could be lent a frame.
   [[nodiscard]] bool wanted() const noexcept;
-  /// Receives messages of clients, new ones too, and sends the messages due. Does a bounded part
-  /// of that, however much there is: at most 16 connections, and 64 messages of each of 32 clients.
+  /// Accepts connections, receives messages of clients and sends the messages due. Bounded work per
+  /// call: at most 16 connections, and 64 messages of each of 32 clients.
   void serve() noexcept;
   /// Can be read (poll, epoll, io_uring) when serve() has something to do, or more of it.
   [[nodiscard]] int fd() const noexcept;
 
-  /// Nothing is published and no client connects any more: tells the clients, with serve(), behind
-  /// what they are still to get. DMAWIRE_SHARE_END_SECONDS later serve() parts with all that are
-  /// left.
+  /// Ends publishing and refuses new clients: serve() sends END to the clients, after the frames
+  /// that are still due to them. DMAWIRE_SHARE_END_SECONDS later serve() drops all remaining
+  /// clients.
   void end(dmawire_share_reason reason) noexcept;
 
   /// Clients that are there and have said hello.

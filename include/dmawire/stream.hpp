@@ -29,8 +29,8 @@ struct Endpoint {
 [[nodiscard]] UniqueFd connect_stream(const Endpoint& peer);
 
 /// Whether the last close of a TCP socket resets the connection (SO_LINGER of 0 seconds): bytes
-/// that were not acknowledged are dropped at once and their memory is released, whatever the peer
-/// does. The peer reads the bytes it had received, then gets ECONNRESET: it can tell a stream that
+/// that were not acknowledged are dropped at once and their memory is released, independent of the
+/// peer. The peer reads the bytes it had received, then gets ECONNRESET: it can tell a stream that
 /// was cut short from one that is complete.
 ///
 /// So it should be for every stream that is sent from memory of a device. A process that is killed
@@ -59,8 +59,8 @@ struct Endpoint {
 /// A UDP socket that receives at `local`; an empty host means every address. Throws Error.
 [[nodiscard]] UniqueFd bind_datagram(const Endpoint& local);
 
-/// The longest datagram that leaves a connected UDP socket in one packet: the rest of the MTU
-/// beside the headers. Throws Error.
+/// The longest datagram that leaves a connected UDP socket in one packet: the MTU minus the
+/// headers. Throws Error.
 [[nodiscard]] std::size_t longest_datagram(int socket);
 
 /// Says that no more comes, as far as datagrams can: with empty ones, which end a Receiver.

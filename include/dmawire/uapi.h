@@ -719,7 +719,8 @@ struct dmawire_status {
  * other parts of it may be queued. Ranges that were queued and have completed
  * (DEQUEUE) need neither ioctl.
  *
- * Errors: EINVAL (also: part outside the buffer), E2BIG, EFAULT, EBADF, EXDEV, EACCES.
+ * Errors: EINVAL (also: part outside the dma-buf), E2BIG, EFAULT, EBADF, EXDEV,
+ * EACCES.
  */
 struct dmawire_sync {
 	__u32 size;

@@ -16,7 +16,7 @@ namespace dmawire {
 /// (V4L2_MEMORY_DMABUF), one for each frame.
 ///
 /// Both of V4L2's interfaces are spoken, the single- and the multi-planar one; of the latter's
-/// formats those whose planes lie in one piece of memory (NV12, not NM12).
+/// formats only ones whose planes lie in one piece of memory (NV12, not NM12).
 class VideoDevice {
  public:
   /// Throws Error, of the kind `impossible` if the node does not capture video.
@@ -33,18 +33,18 @@ class VideoDevice {
   /// Asks for a format and a size; empty and 0 keep the present values. Throws Error, of the kind
   /// `impossible` if the device has something else only, and names it.
   void set_format(const std::string& fourcc, std::uint32_t width, std::uint32_t height);
-  /// Asks for so many frames a second, of which the device takes the nearest. Throws
-  /// Error, of the kind `impossible` if it cannot be told.
+  /// Asks for so many frames a second; the device picks the nearest rate that it has. Throws Error,
+  /// of the kind `impossible` if its rate cannot be set.
   void set_rate(std::uint32_t rate) const;
 
   /// Asks the device to take `count` buffers; returns how many it takes, which may be more or less.
   /// Throws Error, of the kind `impossible` if it cannot import dma-bufs.
   [[nodiscard]] std::uint32_t request_buffers(std::uint32_t count) const;
-  /// Has it let go of them; it must not be running.
+  /// Has the device release its buffers; it must not be running.
   void release_buffers() const noexcept;
 
-  /// Gives buffer number `index` to the device, which is `buffer` from now on. The device keeps it
-  /// mapped as long as it stays the same.
+  /// Queues `buffer` to the device as number `index`. The device keeps it mapped as long as that
+  /// number stays the same buffer.
   [[nodiscard]] std::error_code queue(std::uint32_t index, const Buffer& buffer) const noexcept;
   /// A buffer that the device has filled.
   struct Filled {
@@ -55,14 +55,14 @@ class VideoDevice {
     std::chrono::nanoseconds timestamp;  ///< CLOCK_MONOTONIC
     bool damaged;                        ///< the device says that the data is not right
   };
-  /// Takes back the one that was filled first. EAGAIN: all are empty.
+  /// Dequeues the buffer that was filled first. EAGAIN: no buffer is filled.
   [[nodiscard]] std::error_code dequeue(Filled& filled) const noexcept;
   [[nodiscard]] std::error_code start() const noexcept;
-  /// The device gives everything back; filled buffers that are not dequeued are dropped. A signal
-  /// handler may call it.
+  /// Stops the device and returns all buffers; filled buffers that are not dequeued are dropped. A
+  /// signal handler may call it.
   std::error_code stop() const noexcept;
 
-  /// Readable when there is something to take back.
+  /// Readable when a buffer can be dequeued.
   [[nodiscard]] int fd() const noexcept { return fd_.get(); }
   [[nodiscard]] const std::string& node() const noexcept { return node_; }
 
