@@ -18,7 +18,7 @@
  *
  *	dmawire_transfer_done()		a frame is complete
  *	dmawire_transfer_failed()	this frame went wrong
- *	dmawire_device_failed()		the device cannot capture any more
+ *	dmawire_device_failed()		the device has stopped capturing
  *
  * OWNERSHIP. A transfer is the driver's from submit() until it calls one of the
  * first two, or stop() returns: then the core takes back the rest. Before
@@ -98,7 +98,7 @@ struct dmawire_frame {
  *	device pleases; the next frame has sequence 0. May sleep. May call
  *	dmawire_device_failed(). 0 or a negative errno, which user space gets.
  * @stop: cease to capture. May sleep. When it returns neither device nor driver
- *	access any transfer any more, and the driver holds no transfer; or
+ *	access any transfer, and the driver holds no transfer; or
  *	it has called dmawire_device_wedged(), and is called again later. Only
  *	called after a start() that succeeded.
  * @submit: take a transfer. Atomic. 0, or a negative errno and the transfer is not

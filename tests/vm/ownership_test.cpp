@@ -142,9 +142,10 @@ TEST_F(Ownership, AnotherFilesCreateDoesNotStallGive) {
       const UniqueFd buffer = create(other.get(), request);
       is_creating = false;
     }};
+    // The kernel reports no event when CREATE allocates: sleep, then check is_creating.
     std::this_thread::sleep_for(length_of_create / 4);
     EXPECT_EQ(capture.enqueue(0, kPage), 0);
-    // A ENQUEUE that waits for CREATE returns a moment before CREATE does.
+    // An ENQUEUE that waits for CREATE returns a moment before CREATE does.
     std::this_thread::sleep_for(length_of_create / 4);
     was_inside = is_creating;
     creating.join();

@@ -120,7 +120,8 @@ TEST(Share, OneCapturesOneSendsOneRecordsOneLooksAndOneIsKilled) {
   recorder.wait_for_line("frames at a time");
   Process looker{{"dmawire_look", place, "10"}};
   {
-    // Its receiver is asleep, so it sits on as many frames as it may hold.
+    // Its receiver is stopped, so it comes to hold its maximum of frames. Only the owner can see
+    // when: it counts them at its end ("reclaimed" below).
     Importer victim{{}};
     ASSERT_EQ(::kill(victim.receiver().pid(), SIGSTOP), 0);
     std::this_thread::sleep_for(std::chrono::seconds{is_debug_kernel() ? 3 : 1});

@@ -7,7 +7,7 @@
 
 namespace dmawire {
 
-/// A ring that serves nobody but its clients.
+/// A ring for its clients alone, without a sender.
 class OwnRing final : public RingHost {
  public:
   /// Throws Error.
